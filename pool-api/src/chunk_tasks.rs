@@ -2,7 +2,7 @@
 
 use pool_core::{Chunks, JobOptions};
 
-use crate::{ChunkSize, Result};
+use crate::{Result, cutting::cutting_options};
 
 /// Cuts an input into chunks by the rules of [`Call::chunk_size`](crate::Call::chunk_size) and
 /// [`Call::n_splits`](crate::Call::n_splits), of which one has to be set: for tasks that take
@@ -33,24 +33,10 @@ pub struct ChunkTasks<I> {
 }
 
 impl<I: Iterator> ChunkTasks<I> {
-    /// Items per chunk, at least 1; fractions are carried over: 2.5 gives 3, 2, 3, 2 (MPIRE's
-    /// formula). Wins over `n_splits`.
-    pub fn chunk_size(mut self, items: impl ChunkSize) -> Self {
-        self.options.chunk_size = Some(items.items());
-        self
-    }
-
-    /// Chunks for the whole input, each of a length that differs by at most 1; chunks of 4 items if
-    /// the input's length is not known, or is more than any memory holds.
-    pub fn n_splits(mut self, chunks: usize) -> Self {
-        self.options.n_splits = Some(chunks);
-        self
-    }
-
-    /// How many items of the input are used. A shorter input just ends.
-    pub fn iterable_len(mut self, items: usize) -> Self {
-        self.options.iterable_len = Some(items);
-        self
+    cutting_options! {
+        chunk_size;
+        n_splits;
+        iterable_len;
     }
 
     /// The chunks, none of them empty; the input is read as the caller asks for them.

@@ -148,13 +148,14 @@
 //   change the value that a pool shares.
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
-// * `chunk_tasks.rs`: cuts an input into chunks, without a pool.
+// * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
 
 mod builder;
 mod call;
 mod chunk_tasks;
+mod cutting;
 pub mod guide;
 mod imap;
 mod options;

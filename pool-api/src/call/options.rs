@@ -6,7 +6,7 @@ use pool_core::{CancelToken, FromPart};
 use pool_shm::Element;
 
 use super::{Call, OneItem, Parts};
-use crate::ChunkSize;
+use crate::cutting::cutting_options;
 
 /// Input of many items, which go to the workers in chunks.
 #[diagnostic::on_unimplemented(
@@ -40,37 +40,16 @@ impl<K: FromPart, T: Element> Located for Parts<'_, K, T> {}
 impl<A> Located for OneItem<A> {}
 
 impl<I, S, W, K, H> Call<'_, I, S, W, K, H> {
-    /// Items per chunk, at least 1, a `usize` or an `f64`: fractions are carried over, so 2.5 gives
-    /// 3, 2, 3, 2. Without it as many as take about 200 µs.
-    ///
-    /// While other calls wait for a worker, a worker that has had a chunk for a millisecond leaves
-    /// the items that it has not begun to the next free worker, unless it is the only one that may
-    /// run them ([`Call::order_tasks`], [`Call::on_worker`]). Results do not depend on it.
-    pub fn chunk_size(mut self, items: impl ChunkSize) -> Self
-    where
-        I: Chunked,
-    {
-        self.options.chunk_size = Some(items.items());
-        self
-    }
-
-    /// Chunks for the whole input (chunks of 4 items if its length is not known); `chunk_size` wins
-    /// over it.
-    pub fn n_splits(mut self, chunks: usize) -> Self
-    where
-        I: Chunked,
-    {
-        self.options.n_splits = Some(chunks);
-        self
-    }
-
-    /// How many items of the input are used: a longer input is cut, a shorter one just ends.
-    pub fn iterable_len(mut self, items: usize) -> Self
-    where
-        I: Iterated,
-    {
-        self.options.iterable_len = Some(items);
-        self
+    cutting_options! {
+        /// Without both it is as many as take about 200 µs.
+        ///
+        /// While other calls wait for a worker, a worker that has had a chunk for a millisecond
+        /// leaves the items that it has not begun to the next free worker, unless it is the only
+        /// one that may run them ([`Call::order_tasks`], [`Call::on_worker`]). Results do not
+        /// depend on it.
+        chunk_size where I: Chunked;
+        n_splits where I: Chunked;
+        iterable_len where I: Iterated;
     }
 
     /// Most items that are read and not yet handed on; a chunk is always let through when there are
