@@ -40,8 +40,8 @@ impl<F: Form> Transport<F> {
     ///
     /// # Safety
     ///
-    /// With [`Borrows::Nothing`] the form is `'static`; otherwise the transport is dropped before
-    /// anything that its tasks borrow.
+    /// Except with [`Borrows::Captures`] the form is `'static`; except with [`Borrows::Nothing`]
+    /// the transport is dropped before anything that its tasks borrow.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(crate) unsafe fn open(
         (backend, shared): (Backend, Option<SharedValue>),
