@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -95,6 +96,11 @@ impl<F: Form> ThreadTransport<F> {
         self.job.go_to_background(Box::new(move || on_progress(number)));
         self.lets_go = false;
         number
+    }
+
+    /// Tasks of this job after which a worker's life ends.
+    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+        self.backend.lifespan.filter(|_| self.call_values.begins)
     }
 
     /// When a thread has to look at the job although nothing arrives.

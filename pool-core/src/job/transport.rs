@@ -1,6 +1,6 @@
 //! The way from a job to its workers, processes or threads, and back.
 
-use std::{borrow::Borrow, sync::Arc, time::Instant};
+use std::{borrow::Borrow, num::NonZeroU64, sync::Arc, time::Instant};
 
 use pool_ipc::{Wire, WireFault};
 
@@ -83,6 +83,15 @@ impl<F: Form> Transport<F> {
                 })
             }
         })
+    }
+
+    /// Tasks of this job after which the life of one of its workers ends.
+    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+        match self {
+            Self::Processes(transport) => transport.lifespan(),
+            #[cfg(feature = "threads")]
+            Self::Threads(transport) => transport.lifespan(),
+        }
     }
 
     /// Sets which worker chunks go to from now on.

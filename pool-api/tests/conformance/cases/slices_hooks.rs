@@ -1,5 +1,5 @@
-//! Calls on slices of a shared array beside hooks that take longer than they may: the array comes
-//! back at the limit, also where a thread is still in its hook.
+//! Calls on slices of a shared array and the lives of workers: chunks are no longer than a life,
+//! and the array comes back at the limit of a hook, also where a thread is still in it.
 
 use std::{
     thread,
@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("slices_end_at_the_limit_of_worker_init", of_worker_init),
     Case::new("slices_end_at_the_limit_of_worker_exit", of_worker_exit),
     Case::new("slices_end_at_the_limit_beside_an_item", beside_an_item).threads(),
+    Case::new("slices_keep_to_the_lifespan_of_workers", lifespan),
 ];
 
 const LIMIT: Duration = Duration::from_millis(100);
@@ -115,5 +116,25 @@ fn beside_an_item(method: StartMethod) -> Outcome {
     assert_eq!(array.to_vec(), [1, 2, 3]);
     value.set(0);
     assert_eq!(pool.slices(&array, 3).map(|_, slice| slice.to_vec())?, [[1, 2, 3]]);
+    Ok(())
+}
+
+fn lifespan(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1)
+        .worker_init(|_| 0u32)
+        .worker_exit(|w| *w.state)
+        .worker_lifespan(3)
+        .build()?;
+    let mut array = SharedArray::<u32>::new(300)?;
+    let parts = pool.slices_mut(&mut array, 1).with_worker();
+    parts.map(|w: &mut Worker<'_, (), u32>, _, slice| {
+        *w.state += 1;
+        slice[0] = 1;
+    })?;
+    pool.stop_and_join()?;
+    let tasks: Vec<u32> = pool.exit_results();
+    assert_eq!(tasks.iter().sum::<u32>(), 300);
+    // A life ends between chunks, which are no longer than 3.
+    assert!(tasks.iter().all(|tasks| *tasks <= 2 + 3), "{tasks:?}");
     Ok(())
 }
