@@ -143,8 +143,7 @@ impl Pool {
         let (opening, pace) =
             if lazy { (Opening::Lazy, Pace::Lazy) } else { (Opening::Waits, Pace::Call) };
         let transport = self.transport(function, context, options, opening)?;
-        let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
-        Ok(job.limit_chunks(self.settings.lifespan()))
+        Ok(Job::new(transport, items, options, self.plan.n_jobs, pace))
     }
 
     /// Runs a function on one item and waits for the value.

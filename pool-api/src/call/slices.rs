@@ -69,7 +69,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// The call returns, even with an error, when no task of it runs any more. Parts that were not
     /// begun then stay untouched; worker processes that still work on one 100 ms later are killed,
-    /// and the call waits for threads. Writes made by then stay.
+    /// and the call waits for threads that work on one, but not for a `worker_init` or
+    /// `worker_exit` in a thread. Writes made by then stay.
     ///
     /// A killed worker that has not ended 2 s later, because it is in a system call that no signal
     /// interrupts (a dead network disk), ends the pool:

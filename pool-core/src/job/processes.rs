@@ -1,6 +1,6 @@
 //! The way to worker processes: encodes into the parent's arena, decodes from the workers'.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{iter, num::NonZeroU64, sync::Arc, time::Duration};
 
 use pool_ipc::{
     Wire, WireFault,
@@ -84,6 +84,11 @@ impl<F: Form> ProcessTransport<F> {
             cut_off: false,
             buffers: Some(buffers),
         })
+    }
+
+    /// Tasks after which a worker's life ends.
+    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+        self.allocator.session.lifespan()
     }
 
     pub(super) fn set_target(&mut self, target: Target) {

@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
@@ -83,13 +82,17 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let inside = InCall::enter(transport.backend(), Inside::Call);
         let len = options.len_of(&items);
         drop(inside);
-        let most = window.most_in_chunk();
+        let mut sizer = Sizer::new(options.sizing(), workers, len, window.most_in_chunk());
+        // That of the very workers: the pool's setting may have changed since they were claimed.
+        if let Some(tasks) = transport.lifespan() {
+            sizer.limit(usize::try_from(tasks.get()).unwrap_or(usize::MAX));
+        }
         Self {
             transport,
             items: Input::new(items),
             left: options.iterable_len,
             exhausted: options.iterable_len == Some(0),
-            sizer: Sizer::new(options.sizing(), workers, len, most),
+            sizer,
             window,
             cancel: options.cancel.clone(),
             lazy: pace == Pace::Lazy,
@@ -97,14 +100,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             most_arrivals: usize::MAX,
             starves: false,
         }
-    }
-
-    /// Makes chunks of at most `items` items, except where the user has set their size.
-    pub(crate) fn limit_chunks(mut self, items: Option<NonZeroU64>) -> Self {
-        if let Some(items) = items {
-            self.sizer.limit(usize::try_from(items.get()).unwrap_or(usize::MAX));
-        }
-        self
     }
 
     /// Sends the first chunks now, not only when the first result is asked for.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +24,7 @@ use crate::{
     session::Message,
     shared::SharedValue,
     task::Form,
-    threads::{CallValues, Part, ThreadBackend, ThreadJob},
+    threads::{CallValues, Lends, Part, ThreadBackend, ThreadJob},
 };
 
 pub(crate) struct ThreadTransport<F: Form> {
@@ -34,8 +35,6 @@ pub(crate) struct ThreadTransport<F: Form> {
     next_index: ItemIndex,
     target: Target,
     arrived: VecDeque<Arrival<F::Output>>,
-    /// Whether the function borrows from the caller, who then waits for every item.
-    borrows: bool,
     /// Whether items have a time limit.
     limited: bool,
     /// Whether a backend that is made for one call may end with this job.
@@ -59,8 +58,13 @@ impl<F: Form> ThreadTransport<F> {
             return Err(Error::NestedUse);
         }
         let (token, lazy) = (options.cancel.clone(), opening == Opening::Lazy);
-        let job = ThreadJob::open(&backend, token, options.task_timeout, lazy)?;
-        let begins = !matches!(borrows, Borrows::Captures);
+        let lends = match borrows {
+            Borrows::Nothing => Lends::Nothing,
+            Borrows::Parts(_) => Lends::ToItems,
+            Borrows::Captures => Lends::ToChunks,
+        };
+        let job = ThreadJob::open(&backend, token, options.task_timeout, lazy, lends)?;
+        let begins = lends != Lends::ToChunks;
         let call_values = CallValues { context, shared, begins, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
@@ -72,7 +76,6 @@ impl<F: Form> ThreadTransport<F> {
             next_index: ItemIndex::FIRST,
             target: Target::Any,
             arrived,
-            borrows: !matches!(borrows, Borrows::Nothing),
             limited,
             lets_go: true,
         })
@@ -93,6 +96,11 @@ impl<F: Form> ThreadTransport<F> {
         self.job.go_to_background(Box::new(move || on_progress(number)));
         self.lets_go = false;
         number
+    }
+
+    /// Tasks of this job after which a worker's life ends.
+    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+        self.backend.lifespan.filter(|_| self.call_values.begins)
     }
 
     /// When a thread has to look at the job although nothing arrives.
@@ -139,8 +147,8 @@ impl<F: Form> ThreadTransport<F> {
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         // SAFETY: a function that borrows nothing is `'static`; if it borrows, this transport is
-        // dropped in time, both promised to `open`, and its drop waits until no chunk of it is
-        // left.
+        // dropped in time, both promised to `open`, and its drop waits until no chunk of it, or no
+        // item (`Lends`), is left.
         unsafe {
             self.job.send(
                 (&self.backend, worker),
@@ -214,7 +222,7 @@ impl<F: Form> ThreadTransport<F> {
 
 impl<F: Form> Drop for ThreadTransport<F> {
     fn drop(&mut self) {
-        self.job.close(self.borrows);
+        self.job.close();
         if self.lets_go {
             self.backend.end_without_waiting();
         }

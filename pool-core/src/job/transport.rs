@@ -1,6 +1,6 @@
 //! The way from a job to its workers, processes or threads, and back.
 
-use std::{borrow::Borrow, sync::Arc, time::Instant};
+use std::{borrow::Borrow, num::NonZeroU64, sync::Arc, time::Instant};
 
 use pool_ipc::{Wire, WireFault};
 
@@ -41,8 +41,8 @@ impl<F: Form> Transport<F> {
     ///
     /// # Safety
     ///
-    /// With [`Borrows::Nothing`] the form is `'static`; otherwise the transport is dropped before
-    /// anything that its tasks borrow.
+    /// Except with [`Borrows::Captures`] the form is `'static`; except with [`Borrows::Nothing`]
+    /// the transport is dropped before anything that its tasks borrow.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(crate) unsafe fn open(
         (backend, shared): (Backend, Option<SharedValue>),
@@ -84,6 +84,15 @@ impl<F: Form> Transport<F> {
                 })
             }
         })
+    }
+
+    /// Tasks of this job after which the life of one of its workers ends.
+    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+        match self {
+            Self::Processes(transport) => transport.lifespan(),
+            #[cfg(feature = "threads")]
+            Self::Threads(transport) => transport.lifespan(),
+        }
     }
 
     /// Sets which worker chunks go to from now on.

@@ -226,8 +226,7 @@ impl Pool {
         options: &JobOptions,
         pace: Pace,
     ) -> Job<F, I> {
-        let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
-        job.limit_chunks(self.settings.lifespan())
+        Job::new(transport, items, options, self.plan.n_jobs, pace)
     }
 
     /// The queue of the present backend, for tasks of this form, and under Threads the shared

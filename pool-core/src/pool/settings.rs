@@ -58,8 +58,7 @@ impl Settings {
     }
 
     /// Tasks after which a worker's life ends.
-    #[inline]
-    pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
+    fn lifespan(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.lifespan.load(Relaxed))
     }
 

@@ -43,7 +43,8 @@ impl Pool {
     ///
     /// Returns, also with an error or by a panic, only when no task of it runs any more: parts that
     /// were not begun are taken back, and worker processes that are still at a part 100 ms later
-    /// are killed; threads are waited for. What tasks have written until then stays.
+    /// are killed; threads that are at a part are waited for. What tasks have written until then
+    /// stays.
     ///
     /// If a killed worker has not ended 2 s later, because the kernel holds it in a system call
     /// that no signal interrupts, the pool ends: [`Error::PoolBroken`]. If 2 s more do not help,

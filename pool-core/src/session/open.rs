@@ -170,6 +170,7 @@ impl Session {
             shared_timeout: plan.shared_timeout,
             reservation,
             asked_arena: plan.asked_arena,
+            lifespan: plan.life.span,
             keep_alive: plan.keep_alive.into(),
             retired: false.into(),
             waits_for_exits: plan.life.exit.is_some(),

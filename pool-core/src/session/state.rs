@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
+    num::NonZeroU64,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     /// The size of arenas that the user asked for, if any: for those that are made when the system
     /// grants less.
     pub(super) asked_arena: Option<u64>,
+    /// Tasks after which a worker's life ends.
+    pub(super) lifespan: Option<NonZeroU64>,
     /// Whether workers live on from call to call.
     pub(super) keep_alive: AtomicBool,
     /// Whether a call waits for the exits of workers that end with it.
@@ -254,6 +257,12 @@ impl Session {
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
+    }
+
+    /// Tasks after which a worker's life ends.
+    #[inline]
+    pub(crate) fn lifespan(&self) -> Option<NonZeroU64> {
+        self.lifespan
     }
 
     /// Whether workers live on from call to call.

@@ -6,6 +6,7 @@
 use std::{
     cell::Cell,
     fmt,
+    num::NonZeroU64,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -61,6 +62,8 @@ pub(crate) struct ThreadBackend {
     /// How the threads end.
     pub(super) end: Arc<AtomicU8>,
     pub(super) exits: Arc<Exits>,
+    /// Tasks after which a worker's life ends.
+    pub(crate) lifespan: Option<NonZeroU64>,
     /// Whether a call leaves the threads to the next one.
     pub(super) keep_alive: AtomicBool,
     /// Whether another backend has replaced it.

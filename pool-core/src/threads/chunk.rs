@@ -12,7 +12,7 @@ use pool_ipc::Decoder;
 
 use super::{
     backend::{ThreadBackend, Work},
-    job::{CallValues, Part, ThreadJob},
+    job::{CallValues, Lends, Part, ThreadJob},
     worker::ThreadWorker,
 };
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct Chunk<F: Form> {
     pub(super) begun: bool,
     /// The rest of its items is a chunk of its own, on its way to a thread.
     pub(super) goes_on: bool,
+    /// It is counted as running items that use what the call lends.
+    pub(super) in_items: bool,
 }
 
 impl<F: Form> ThreadJob<F> {
@@ -104,14 +106,16 @@ impl<F: Form> ThreadJob<F> {
             parts: Vec::new(),
             begun: false,
             goes_on: false,
+            in_items: false,
         };
         let work: Box<dyn FnOnce(&mut ThreadWorker) + Send + '_> =
             Box::new(move |thread_worker| chunk.run(thread_worker));
         // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs,
         // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
         // anything borrowed: only the job's own memory is touched after that. The caller promises
-        // that the borrows are good until then: `close` waits for the count. Work that is
-        // leaked is never counted, and the wait never ends.
+        // that the borrows are good until then: `close` waits for the count, or, where the types
+        // are `'static` and only items use what is lent, for the items. Work that is leaked is
+        // never counted, and the wait never ends.
         unsafe { mem::transmute::<Box<dyn FnOnce(&mut ThreadWorker) + Send + '_>, Work>(work) }
     }
 }
@@ -126,6 +130,12 @@ impl<F: Form> Chunk<F> {
         let begins = call_values.begins && !control.is_cancelled();
         if begins && !control.begin(thread_worker, call_values.shared.as_ref()) {
             return;
+        }
+        if self.job.lends == Lends::ToItems {
+            self.in_items = self.job.begin_items();
+            if !self.in_items {
+                return;
+            }
         }
         let deadline = control.start_clock(self.first, worker);
         self.begun = deadline.is_some();
@@ -204,6 +214,7 @@ impl<F: Form> Chunk<F> {
             }
             started = Instant::now();
         }
+        self.end_items();
         // Run before the chunk ends, so that a thread that sees its end also sees the exit result;
         // but the clock of an item is stopped first.
         let unclocked = (!self.begun).then_some(self);
@@ -211,6 +222,14 @@ impl<F: Form> Chunk<F> {
             control.ran(thread_worker, tasks);
         }
         drop(unclocked);
+    }
+}
+
+impl<F: Form> Chunk<F> {
+    fn end_items(&mut self) {
+        if mem::take(&mut self.in_items) && !self.job.control.is_foreign() {
+            self.job.end_items();
+        }
     }
 }
 
@@ -223,6 +242,7 @@ impl<F: Form> Drop for Chunk<F> {
             mem::forget((thread_items, parts, call_values, self.job.clone()));
             return;
         }
+        self.end_items();
         thread_items.for_each(drop_quietly);
         drop_quietly(call_values);
         self.job.ended(parts, self.begun.then_some(self.first), self.goes_on);

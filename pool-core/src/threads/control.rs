@@ -74,6 +74,8 @@ pub(super) struct Watch {
 pub(super) struct Flow {
     /// Chunks that were sent and have not ended.
     pub(super) under_way: usize,
+    /// How many of those run items that use what the call lends to items.
+    pub(super) in_items: usize,
     /// Chunks that have ended and whose parts are unread.
     pub(super) arrived: usize,
     /// One of those parts is a failure, which the caller takes at once.
@@ -114,6 +116,7 @@ impl Control {
         Ok(Self {
             flow: Mutex::new(Flow {
                 under_way: 0,
+                in_items: 0,
                 arrived: 0,
                 urgent: false,
                 deadlines: Deadlines::default(),

@@ -36,6 +36,17 @@ pub(crate) struct Part<R> {
     pub(crate) ends: bool,
 }
 
+/// What a call lends until it returns, and so what a caller that gives it up waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lends {
+    Nothing,
+    /// Memory that only items use: the parts of an array. The types of the form are `'static`, so
+    /// a chunk may be queued, or at a hook, when the call has returned: it begins no item then.
+    ToItems,
+    /// What the types of the form borrow: every chunk has that, from its beginning to its end.
+    ToChunks,
+}
+
 /// The values that all tasks of a call get.
 pub(crate) struct CallValues<F: Form> {
     pub(crate) context: Arc<F::Context>,
@@ -63,6 +74,7 @@ fn drop_parts<R>(parts: impl IntoIterator<Item = Part<R>>) {
 /// One job of a backend.
 pub(crate) struct ThreadJob<F: Form> {
     pub(super) control: Arc<Control>,
+    pub(super) lends: Lends,
     spin: u32,
     /// Locked only while the control's flow is locked.
     parts: Mutex<VecDeque<Part<F::Output>>>,
@@ -74,9 +86,11 @@ impl<F: Form> ThreadJob<F> {
         token: Option<CancelToken>,
         limit: Option<Duration>,
         lazy: bool,
+        lends: Lends,
     ) -> Result<Arc<Self>, Error> {
         let control = backend.open_job(token, limit, lazy)?;
-        Ok(Arc::new(Self { control, spin: backend.spin, parts: Mutex::new(VecDeque::new()) }))
+        let (spin, parts) = (backend.spin, Mutex::new(VecDeque::new()));
+        Ok(Arc::new(Self { control, lends, spin, parts }))
     }
 
     /// Counts a chunk that is about to be sent; returns how many were under way before.
@@ -89,6 +103,25 @@ impl<F: Form> ThreadJob<F> {
             self.control.busy.begin();
         }
         before
+    }
+
+    /// A chunk begins items that use what the call lends; `false`: the job is over, and they must
+    /// not.
+    pub(super) fn begin_items(&self) -> bool {
+        let mut flow = lock(&self.control.flow);
+        flow.in_items += usize::from(!flow.over);
+        !flow.over
+    }
+
+    /// A chunk has run its items.
+    pub(super) fn end_items(&self) {
+        let mut flow = lock(&self.control.flow);
+        flow.in_items -= 1;
+        let awaited = flow.over && flow.in_items == 0;
+        drop(flow);
+        if awaited {
+            self.control.wake();
+        }
     }
 
     /// Fails the items that are overdue; their threads go on, and their results are dropped.
@@ -294,9 +327,9 @@ impl<F: Form> ThreadJob<F> {
         self.control.due()
     }
 
-    /// Gives the job up: running items see the cancellation, the others are dropped. `wait`: waits
-    /// until no chunk of the job runs any more. Does not panic.
-    pub(crate) fn close(self: &Arc<Self>, wait: bool) {
+    /// Gives the job up: running items see the cancellation, the others are dropped. Waits until no
+    /// thread uses what the call lends. Does not panic.
+    pub(crate) fn close(self: &Arc<Self>) {
         if self.control.is_foreign() {
             // Another thread may have been changing the parts when the process was forked.
             mem::forget(self.clone());
@@ -309,8 +342,10 @@ impl<F: Form> ThreadJob<F> {
         drop(flow);
         self.control.changed.notify_all();
         drop_parts(parts);
-        if wait {
-            drop(self.control.wait_while(|flow| flow.under_way > 0));
+        match self.lends {
+            Lends::Nothing => {}
+            Lends::ToItems => drop(self.control.wait_while(|flow| flow.in_items > 0)),
+            Lends::ToChunks => drop(self.control.wait_while(|flow| flow.under_way > 0)),
         }
     }
 }

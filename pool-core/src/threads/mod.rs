@@ -27,6 +27,6 @@ mod work_queue;
 mod worker;
 
 pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
-pub(crate) use job::{CallValues, Part, ThreadJob};
+pub(crate) use job::{CallValues, Lends, Part, ThreadJob};
 pub(crate) use time_limits::{Deadlines, SHORTEST_SLEEP};
 pub(crate) use worker::ThreadWorker;

@@ -56,6 +56,7 @@ impl ThreadBackend {
             missing: None,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
+            lifespan: plan.life.span,
             keep_alive: plan.keep_alive.into(),
             retired: false.into(),
             spin: os::spin_rounds(plan.n_jobs),

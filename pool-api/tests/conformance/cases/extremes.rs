@@ -416,7 +416,9 @@ fn complete(_: StartMethod) -> Outcome {
         rows(&mut POOLS.iter().map(|row| row.0))
     );
     let calls = rows(&mut CALLS.iter().map(|row| row.0));
-    assert_eq!(options(include_str!("../../../src/call/options.rs"), &[]), calls);
+    let mut of_a_call = options(include_str!("../../../src/call/options.rs"), &[]);
+    of_a_call.append(&mut options(include_str!("../../../src/cutting.rs"), &[]));
+    assert_eq!(of_a_call, calls);
     let set = include_str!("../../../src/settings.rs").lines();
     let set = set.filter_map(|line| line.trim().strip_prefix("pub fn set_"));
     let set = set.filter_map(|line| line.split('(').next()).map(str::to_string);

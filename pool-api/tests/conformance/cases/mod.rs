@@ -64,6 +64,7 @@ mod shared_handles;
 mod shared_memory;
 mod slices;
 mod slices_failures;
+mod slices_hooks;
 mod stacks;
 mod stopped;
 #[cfg(feature = "async")]
@@ -113,6 +114,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_memory::CASES,
         slices::CASES,
         slices_failures::CASES,
+        slices_hooks::CASES,
         lent_views::CASES,
         deep_values::CASES,
         alignment::CASES,
