@@ -113,6 +113,7 @@
 //! | one call: what its function takes, its options | [`Call`] |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], [`ImapUnorderedResults`], `ImapStream` |
+//! | single items in, single results out | [`PoolManager`], [`PoolProcess`], [`ManagerError`] |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
