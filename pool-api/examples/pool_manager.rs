@@ -1,7 +1,7 @@
 //! Items that come over time, put by one thread and taken by another.
 //!
-//! The workers keep a state of their own: each counts the words that it has seen. One item makes its
-//! worker abort: its `get` says so, and the others go on.
+//! The workers keep a state of their own: each counts the words that it has seen. One item makes
+//! its worker abort: its `get` says so, and the others go on.
 
 use std::{collections::HashSet, process, thread};
 

@@ -250,7 +250,9 @@ fn cleared(method: StartMethod) -> Outcome {
     };
     let manager = of(method, 4, f).queue_size(64).start()?;
     let item = |n| (begun.path(), gate.path(), n);
-    (0..10).try_for_each(|n| manager.put(item(n)))?;
+    for n in 0..10 {
+        manager.put(item(n))?;
+    }
     wait_until("four hold", || begun.numbers().len() == 4);
     assert_eq!(manager.clear_tasks(), 6);
     assert_eq!(manager.clear_tasks(), 0);
