@@ -19,7 +19,7 @@ fn main() {
             ("signal", signal),
             ("kill", kill),
             ("is_alive", is_alive),
-            ("drop_kills", drop_kills),
+            ("dropped_runs_on", dropped_runs_on),
             ("threads_are_not_killed", threads_are_not_killed),
         ],
         &[],
@@ -42,10 +42,7 @@ fn sleep_for_ever(_: ()) {
 
 fn cause(result: Result<(), Error>) -> Cause {
     match result {
-        Err(Error::Task(error)) => {
-            assert_eq!((error.index(), error.worker()), (0, 0));
-            error.cause().clone()
-        }
+        Err(Error::Process(error)) => error.cause().clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -95,16 +92,18 @@ fn signal() {
 
 fn kill() {
     for method in process_methods() {
-        let mut process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
         let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
         assert!(process.is_alive() && !is_dead(pid), "{method}");
         process.kill().expect("it can be killed");
-        assert!(!process.is_alive() && is_dead(pid), "{method}");
         process.kill().expect("a second time too");
+        within_a_second(|| process.is_alive(), |alive| !alive);
+        assert!(is_dead(pid), "{method}");
+        process.kill().expect("a third time too");
         let killed = Cause::Death(ExitStatus::Signal(Signal::SIGKILL as i32));
         assert_eq!(cause(process.join()), killed, "{method}");
         // After its end a kill changes nothing.
-        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
         within_a_second(|| process.is_alive(), |alive| !alive);
         process.kill().expect("nothing to kill");
         assert_eq!(process.join().expect("a value"), 5, "{method}");
@@ -113,24 +112,34 @@ fn kill() {
 
 fn is_alive() {
     for method in all_methods() {
-        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
         within_a_second(|| process.is_alive(), |alive| !alive);
         assert_eq!(process.join().expect("a value"), 5, "{method}");
     }
 }
 
-fn drop_kills() {
+fn dropped_runs_on() {
     for method in process_methods() {
         let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
         let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
         drop(process);
-        assert!(is_dead(pid), "{method}");
+        assert!(!is_dead(pid), "{method}");
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it runs");
+        // The next start reaps it.
+        within_a_second(
+            || {
+                let next = Process::spawn(method, |x: u64| x, 5).expect("a process");
+                assert_eq!(next.join().expect("a value"), 5);
+                nix::sys::signal::kill(pid, None).is_err()
+            },
+            |gone| *gone,
+        );
     }
 }
 
 fn threads_are_not_killed() {
     if cfg!(feature = "threads") {
-        let mut process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
+        let process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
         assert!(matches!(process.kill(), Err(Error::NotSupported { .. })));
         assert_eq!(process.join().expect("a value"), 5);
     }

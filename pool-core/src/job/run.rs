@@ -21,7 +21,6 @@ use crate::{
     error::{Error, TaskError},
     reentrancy::{InCall, Inside},
     session::{Message, ResultBatch},
-    stack::with_room,
     task::Form,
 };
 
@@ -106,11 +105,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self
     }
 
-    /// Sends the first chunks now, not only when the first result is asked for.
-    pub(crate) fn start(&mut self) -> Result<(), Error> {
-        with_room::<F::Item, (), _>(|| self.fill(None))
-    }
-
     /// Makes it a background job: see [`Transport::go_to_background`].
     pub(crate) fn go_to_background(
         &mut self,
@@ -134,11 +128,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The token that may end it.
     pub(super) fn token(&self) -> Option<&CancelToken> {
         self.cancel.as_ref()
-    }
-
-    /// Whether anything has arrived. Does not wait.
-    pub(super) fn has_arrived(&mut self) -> bool {
-        self.transport.has_arrived()
     }
 
     /// The identity of the backend that runs this job.

@@ -106,11 +106,6 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
         self.advance(false, None)
     }
 
-    /// Whether asking for the next result would not wait for workers.
-    pub(crate) fn has_arrived(&mut self) -> bool {
-        !self.ready.is_empty() || self.job.as_mut().is_none_or(|job| job.has_arrived())
-    }
-
     /// When a thread has to poll again although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.job.as_ref()?.due()

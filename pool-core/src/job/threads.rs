@@ -161,10 +161,6 @@ impl<F: Form> ThreadTransport<F> {
         Arc::as_ptr(&self.backend).addr()
     }
 
-    pub(super) fn has_arrived(&self) -> bool {
-        !self.arrived.is_empty() || self.job.has_arrived()
-    }
-
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         self.arrived.pop_front()
     }

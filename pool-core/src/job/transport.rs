@@ -141,15 +141,6 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Whether anything has arrived. Does not wait.
-    pub(super) fn has_arrived(&self) -> bool {
-        match self {
-            Self::Processes(transport) => transport.has_arrived(),
-            #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.has_arrived(),
-        }
-    }
-
     /// Makes it a background job: from now on its arrivals are announced to the queue that
     /// has the job `queue`, or by a call of `on_progress`. Returns the number to announce, which no
     /// other job of the backend has.

@@ -160,15 +160,6 @@ impl<F: Form> ThreadJob<F> {
         }
     }
 
-    pub(crate) fn has_arrived(&self) -> bool {
-        if self.control.is_foreign() {
-            return true;
-        }
-        let mut flow = lock(&self.control.flow);
-        self.end_overdue(&mut flow);
-        flow.terminated || !lock(&self.parts).is_empty()
-    }
-
     /// Takes the parts that are there; if there are none, waits for the number of chunks in
     /// `awaited`, but not for long if that is more than one, and not longer than it says.
     ///

@@ -54,6 +54,7 @@ mod options;
 mod order_tasks;
 mod per_item;
 mod pinning;
+mod processes;
 mod randomness;
 mod retries;
 mod settings;
@@ -103,6 +104,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         locked_memory::CASES,
         locks_of_ended::CASES,
         pinning::CASES,
+        processes::CASES,
         settings::CASES,
         shared::CASES,
         randomness::CASES,

@@ -1,0 +1,169 @@
+//! What a new process finds around it that is not its starter's: variables and the working folder.
+//!
+//! Invariant: what is stored here was checked, so that the system refuses none of it for its form.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+use pool_ipc::wire;
+
+use crate::error::{Error, full_text};
+
+/// Changes to the environment, and the working folder; nothing of it is set for `default()`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// In the order in which they are set.
+    variables: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+}
+
+wire! {
+    /// An environment on its way to another process.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct EncodedEnvironment {
+        variables: Vec<(Vec<u8>, Vec<u8>)>,
+        folder: Option<Vec<u8>>,
+    }
+}
+
+impl Environment {
+    /// Sets a variable; a later value of the same name counts.
+    pub(crate) fn set(&mut self, name: OsString, value: OsString) {
+        self.variables.push((name, value));
+    }
+
+    /// Sets the working folder; a relative path is one from the starter's.
+    pub(crate) fn enter(&mut self, folder: PathBuf) {
+        self.folder = Some(folder);
+    }
+
+    /// The variables, in the order in which they are set.
+    pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
+        &self.variables
+    }
+
+    /// Whether there is a folder to enter.
+    pub(crate) fn has_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Refuses names, values and folders that no process could have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] that names the option and what it got.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (name, value) in &self.variables {
+            let bytes = name.as_bytes();
+            let fault = if bytes.is_empty() {
+                "an empty name"
+            } else if bytes.contains(&b'=') {
+                "`=` in the name"
+            } else if bytes.contains(&0) || value.as_bytes().contains(&0) {
+                "a NUL"
+            } else {
+                continue;
+            };
+            return refuse(format!("env: {fault}, in {name:?} with the value {value:?}"));
+        }
+        let Some(folder) = &self.folder else { return Ok(()) };
+        if folder.as_os_str().as_bytes().contains(&0) {
+            return refuse(format!("current_dir: a NUL, in {folder:?}"));
+        }
+        match fs::metadata(folder) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => refuse(format!("current_dir: {folder:?} is no directory")),
+            Err(error) => refuse(format!("current_dir: {folder:?}: {}", full_text(&error))),
+        }
+    }
+
+    /// Sets the variables of this process.
+    ///
+    /// # Safety
+    ///
+    /// No other thread of this process reads or writes the environment meanwhile, but by std.
+    pub(crate) unsafe fn set_variables(&self) {
+        for (name, value) in &self.variables {
+            // SAFETY: promised by the caller.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
+
+    /// Enters the folder.
+    ///
+    /// # Errors
+    ///
+    /// That of `chdir`.
+    pub(crate) fn enter_folder(&self) -> io::Result<()> {
+        self.folder.as_deref().map_or(Ok(()), |folder: &Path| std::env::set_current_dir(folder))
+    }
+
+    pub(crate) fn encoded(&self) -> EncodedEnvironment {
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        let pair = |(name, value): &(OsString, OsString)| (bytes(name), bytes(value));
+        EncodedEnvironment {
+            variables: self.variables.iter().map(pair).collect(),
+            folder: self.folder.as_ref().map(|folder| bytes(folder.as_os_str())),
+        }
+    }
+}
+
+impl From<EncodedEnvironment> for Environment {
+    fn from(encoded: EncodedEnvironment) -> Self {
+        let text = OsString::from_vec;
+        let pairs = encoded.variables.into_iter();
+        Self {
+            variables: pairs.map(|(name, value)| (text(name), text(value))).collect(),
+            folder: encoded.folder.map(|folder| text(folder).into()),
+        }
+    }
+}
+
+fn refuse(text: String) -> Result<(), Error> {
+    Err(Error::InvalidInput(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &str) -> Environment {
+        let mut environment = Environment::default();
+        environment.set(name.into(), value.into());
+        environment
+    }
+
+    #[test]
+    fn what_no_process_could_have_is_refused_by_name() {
+        for (environment, words) in [
+            (with("", "x"), ["env", "empty"]),
+            (with("A=B", "x"), ["env", "A=B"]),
+            (with("A\0", "x"), ["env", "NUL"]),
+            (with("A", "\0x"), ["env", "NUL"]),
+        ] {
+            let text = environment.check().unwrap_err().to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        }
+        with("A", "").check().unwrap();
+        for folder in ["/nowhere/at/all", "/dev/null", "a\0b", ""] {
+            let mut environment = Environment::default();
+            environment.enter(folder.into());
+            let text = environment.check().unwrap_err().to_string();
+            assert!(text.starts_with("current_dir: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_survives_its_encoding() {
+        let mut environment = with("A", "1");
+        environment.set("B".into(), OsString::from_vec(vec![200, 7]));
+        environment.enter("/tmp".into());
+        let bytes = pool_ipc::to_bytes(&environment.encoded()).unwrap();
+        let encoded: EncodedEnvironment = pool_ipc::from_bytes(&bytes).unwrap();
+        assert_eq!(Environment::from(encoded), environment);
+    }
+}
