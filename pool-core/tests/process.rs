@@ -3,11 +3,14 @@
 #[path = "support/scenario.rs"]
 mod scenario;
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, raise},
     unistd::Pid,
 };
-use pool_core::{Cause, Error, ExitStatus, Process, StartMethod};
+use pool_core::{Cause, Error, ExitStatus, Process, ProcessStatus, StartMethod};
 use scenario::{is_dead, process_methods, run, within_a_second};
 
 fn main() {
@@ -21,6 +24,8 @@ fn main() {
             ("is_alive", is_alive),
             ("dropped_runs_on", dropped_runs_on),
             ("threads_are_not_killed", threads_are_not_killed),
+            ("descriptor", descriptor),
+            ("reaped_by_others", reaped_by_others),
         ],
         &[],
     );
@@ -142,5 +147,51 @@ fn threads_are_not_killed() {
         let process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
         assert!(matches!(process.kill(), Err(Error::NotSupported { .. })));
         assert_eq!(process.join().expect("a value"), 5);
+    }
+}
+
+/// Whether a descriptor is readable, now or within so many milliseconds.
+fn is_readable(fd: BorrowedFd<'_>, millis: u16) -> bool {
+    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut watched, PollTimeout::from(millis)).expect("it can be polled") > 0
+}
+
+fn descriptor() {
+    for method in process_methods() {
+        let mut process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        assert!(!is_readable(process.as_fd(), 0), "{method}");
+        process.terminate().expect("it runs");
+        assert!(is_readable(process.as_fd(), 60_000), "{method}");
+        // Its end is known at once then.
+        assert!(matches!(process.try_join(), Err(Error::Process(_))), "{method}");
+        assert_eq!(process.exit_status(), ProcessStatus::Signal(libc::SIGTERM));
+        assert!(is_readable(process.as_fd(), 0), "{method}");
+    }
+    for method in all_methods() {
+        for x in 0..20 {
+            let mut process = Process::spawn(method, |x: u64| x, x).expect("a process");
+            assert!(is_readable(process.as_fd(), 60_000), "{method}");
+            assert_eq!(process.try_join().expect("a value"), x, "{method}");
+        }
+    }
+}
+
+fn reaped_by_others() {
+    for method in process_methods() {
+        if method == StartMethod::ForkServer {
+            continue; // it is no child of this process
+        }
+        let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        process.kill().expect("it runs");
+        nix::sys::wait::waitpid(pid, None).expect("a child");
+        assert_eq!(process.exit_status(), ProcessStatus::Unknown, "{method}");
+        assert_eq!(cause(process.join()), Cause::Death(ExitStatus::Unknown), "{method}");
+        // The value counts where it is there.
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        nix::sys::wait::waitpid(pid, None).expect("a child");
+        assert_eq!(process.exit_status(), ProcessStatus::Value, "{method}");
+        assert_eq!(process.join().expect("a value"), 5, "{method}");
     }
 }

@@ -5,6 +5,7 @@
 //! this process daemonic children are killed, and the others waited for, but for detached ones.
 
 use std::{
+    os::fd::BorrowedFd,
     process,
     sync::{Arc, Mutex, MutexGuard, Once},
 };
@@ -25,6 +26,8 @@ pub(crate) trait Running: Send + Sync {
     /// Whether it is the calling thread.
     fn is_current(&self) -> bool;
     fn name(&self) -> &str;
+    /// A descriptor that is readable when it has ended.
+    fn fd(&self) -> BorrowedFd<'_>;
     fn pid(&self) -> Option<u32>;
 }
 

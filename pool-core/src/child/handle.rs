@@ -34,6 +34,10 @@ use crate::{
     protocol::Received,
 };
 
+/// How long the server may take to say how a process has ended, once the kernel says that it has:
+/// a server that was stopped (SIGSTOP) says it later.
+const SERVER_LIMIT: Duration = Duration::from_secs(1);
+
 /// The parts of a [`Child`].
 pub(crate) struct ChildParts {
     pub(crate) name: String,
@@ -111,11 +115,6 @@ impl Child {
         self.parts.pid.as_raw().unsigned_abs()
     }
 
-    /// A descriptor that is readable when it has ended.
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.parts.pidfd.as_fd()
-    }
-
     pub(crate) fn detach(&self) {
         self.detached.store(true, Relaxed);
     }
@@ -163,7 +162,7 @@ impl Child {
                 let (socket, server) = (self.parts.socket.as_fd(), server.pidfd());
                 os::poll(&mut [pollin(socket), pollin(server)], limit)
             }
-            _ => os::poll(&mut [pollin(self.pidfd())], limit),
+            _ => os::poll(&mut [pollin(self.fd())], limit),
         }
     }
 
@@ -184,12 +183,21 @@ impl Child {
     fn find_end(&self, state: &mut State) -> Option<End> {
         let status = match &self.parts.server {
             Some(server) => {
-                // Without its socket nothing more can be heard of it.
-                let gone = server.has_ended() || self.parts.socket.intact().is_err();
-                match self.read(state) {
-                    Some(status) => status,
-                    None if gone => ExitStatus::Unknown,
-                    None => return None,
+                let until = Instant::now() + SERVER_LIMIT;
+                loop {
+                    // Without its socket nothing more can be heard of it.
+                    let gone = server.has_ended() || self.parts.socket.intact().is_err();
+                    match self.read(state) {
+                        Some(status) => break status,
+                        None if gone => break ExitStatus::Unknown,
+                        None => {}
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    // Any answer: the loop looks again.
+                    let _ = self.poll(Some(left));
                 }
             }
             None => {
@@ -297,6 +305,10 @@ impl Running for Child {
 
     fn name(&self) -> &str {
         &self.parts.name
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.parts.pidfd.as_fd()
     }
 
     fn pid(&self) -> Option<u32> {

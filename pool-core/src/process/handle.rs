@@ -1,12 +1,15 @@
 //! The handle of a process of one function.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use pool_ipc::{Decoder, Wire};
 
-use super::status::{ProcessStatus, error_of};
 #[cfg(feature = "threads")]
 use super::thread::ThreadRun;
+use super::{
+    status::{ProcessStatus, error_of},
+    watcher::Watcher,
+};
 use crate::{
     child::{Child, Message, Outcome, Running, children},
     error::{Cause, Error, ProcessError},
@@ -44,6 +47,8 @@ use crate::{
 pub struct Process<R: Wire> {
     run: Run<R>,
     method: StartMethod,
+    /// The thread that watches it, while it is awaited.
+    pub(super) watcher: Option<Arc<Watcher>>,
 }
 
 enum Run<R> {
@@ -70,12 +75,12 @@ macro_rules! either {
 
 impl<R: Wire> Process<R> {
     pub(super) fn of_child(child: Arc<Child>, method: StartMethod) -> Self {
-        Self { run: Run::Child(child), method }
+        Self { run: Run::Child(child), method, watcher: None }
     }
 
     #[cfg(feature = "threads")]
     pub(super) fn of_thread(thread: Arc<ThreadRun<R>>) -> Self {
-        Self { run: Run::Thread(thread), method: StartMethod::Threads }
+        Self { run: Run::Thread(thread), method: StartMethod::Threads, watcher: None }
     }
 
     /// The name.
@@ -271,14 +276,35 @@ impl<R: Wire> Process<R> {
 
     /// Takes it off the list of children: it has ended.
     fn unlist(&self) {
-        let running: Arc<dyn Running> = either!(&self.run, one => one.clone());
-        children::remove(&running);
+        children::remove(&self.running());
+    }
+
+    pub(super) fn running(&self) -> Arc<dyn Running> {
+        either!(&self.run, one => one.clone())
+    }
+
+    /// A descriptor that is readable once it has ended.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        either!(&self.run, one => one.fd())
+    }
+
+    /// Ends the watch of an awaited process.
+    pub(super) fn stop_watching(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.forget(&self.running());
+        }
     }
 }
 
 impl<R: Wire> Drop for Process<R> {
     fn drop(&mut self) {
-        if self.is_mine() && either!(&self.run, one => one.has_ended()) {
+        if !self.is_mine() {
+            // The thread is not in this process.
+            std::mem::forget(self.watcher.take());
+            return;
+        }
+        self.stop_watching();
+        if either!(&self.run, one => one.has_ended()) {
             self.unlist();
         }
     }

@@ -4,6 +4,7 @@
 //! ended; its value never leaves this process.
 
 use std::{
+    os::fd::{AsFd, BorrowedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     process,
     sync::{
@@ -34,7 +35,7 @@ pub(super) struct ThreadRun<R> {
     state: Mutex<ThreadState<R>>,
     ended: Condvar,
     /// An event counter that is readable when it has ended.
-    pub(super) counter: Listed,
+    counter: Listed,
 }
 
 struct ThreadState<R> {
@@ -181,6 +182,10 @@ impl<R: Send + 'static> Running for ThreadRun<R> {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.counter.as_fd()
     }
 
     fn pid(&self) -> Option<u32> {

@@ -1,6 +1,11 @@
 //! One function in one process: how it ends, and what is told of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use pool_api::{
     Cause, Error, ExitStatus, Process, ProcessStatus, Runnable, SharedArray, StartMethod,
@@ -9,6 +14,7 @@ use pool_api::{
 
 use crate::{
     case::{Case, Outcome},
+    executor::block_on,
     footprint::Footprint,
     sys,
 };
@@ -31,6 +37,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("processes_are_values_that_run", runnables),
     Case::new("processes_know_each_other", relatives),
     Case::new("processes_that_are_daemonic_start_none", daemons),
+    Case::new("processes_are_awaited", awaited),
+    Case::new("processes_are_started_while_others_are_awaited", awaited_beside_starts),
     Case::new("processes_forget_the_handlers_of_the_program", no_handlers).processes(),
 ];
 
@@ -435,6 +443,62 @@ fn daemons(method: StartMethod) -> Outcome {
     let daemon = builder(method).daemon(true).spawn(refused, number)?;
     assert_eq!(daemon.join()?, [true, true]);
     assert_eq!(builder(method).spawn(refused, number)?.join()?, [false, false]);
+    Ok(())
+}
+
+fn awaited(method: StartMethod) -> Outcome {
+    let slow = |x: u64| {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(x != 3, "it is {x}");
+        x
+    };
+    assert_eq!(block_on(builder(method).spawn(slow, 1)?)?, 1);
+    let panicked = block_on(builder(method).spawn(slow, 3)?);
+    assert!(panicked.is_err_and(|error| error.to_string().contains("it is 3")));
+    // Several at once, by one thread, in any order.
+    let start = |x| builder(method).spawn(slow, x);
+    let mut processes = (10..20).map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut sum = 0;
+    let all = poll_fn(|context| {
+        processes.retain_mut(|process| match Pin::new(process).poll(context) {
+            Poll::Ready(value) => {
+                sum += value.unwrap_or(1_000_000);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if processes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    block_on(all);
+    assert_eq!(sum, (10..20).sum::<u64>());
+    // What was awaited once is waited for as ever, and a future that is ready has no value more.
+    let mut process = start(5)?;
+    assert!(Pin::new(&mut process).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(process.join_timeout(SOON)?, 5);
+    assert!(matches!(block_on(process), Err(Error::ResultTaken)));
+    Ok(())
+}
+
+fn awaited_beside_starts(method: StartMethod) -> Outcome {
+    let gate = SharedArray::<u32>::new(1)?;
+    let wait = |gate: SharedArray<u32>| {
+        while gate.get(0) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut first = builder(method).spawn(wait, gate.clone())?;
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut first).poll(&mut context).is_pending());
+    // Fork refuses a process with several threads, but not the one that watches.
+    if method != StartMethod::Threads {
+        assert_eq!(builder(method).spawn(|x: u64| x, 7)?.join()?, 7);
+        let mut second = builder(method).spawn(wait, gate.clone())?;
+        assert!(Pin::new(&mut second).poll(&mut context).is_pending());
+        second.kill()?;
+        assert!(block_on(second).is_err());
+    }
+    gate.set(0, 1);
+    block_on(first)?;
     Ok(())
 }
 
