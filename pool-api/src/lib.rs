@@ -90,7 +90,17 @@
 //! ([`worker_lifespan`](Builder::worker_lifespan)). A [`CancelToken`] ends one call, from a signal
 //! handler too: see [ending early](guide::ending).
 //!
-//! **One function in one process**, without a pool, is [`Process`].
+//! **One function in one process**, without a pool, is [`Process`]: with a name, an environment, a
+//! status that says how it ended, and a future for its value. See [its chapter](guide::process).
+//!
+//! ```
+//! use pool_api::Process;
+//!
+//! let process = Process::builder().name("sum").daemon(true);
+//! let process = process.spawn(|n: u64| (0..n).sum::<u64>(), 5)?;
+//! assert_eq!(process.join()?, 10);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
 //!
 //! # Start methods
 //!
@@ -114,7 +124,8 @@
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], [`ImapUnorderedResults`], `ImapStream` |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
-//! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
+//! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
+//! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
