@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use pool_ipc::wire;
@@ -19,6 +19,8 @@ pub(crate) struct Environment {
     /// In the order in which they are set.
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
+    /// Whether there are no other variables.
+    is_whole: bool,
 }
 
 wire! {
@@ -27,6 +29,7 @@ wire! {
     pub(crate) struct EncodedEnvironment {
         variables: Vec<(Vec<u8>, Vec<u8>)>,
         folder: Option<Vec<u8>>,
+        is_whole: bool,
     }
 }
 
@@ -44,6 +47,20 @@ impl Environment {
     /// The variables, in the order in which they are set.
     pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables
+    }
+
+    /// These changes to this process's own environment and folder as they are now, for a process
+    /// that has others.
+    pub(crate) fn completed(&self) -> Self {
+        let own = std::env::vars_os().filter(|(name, _)| can_be_set(name));
+        // A folder that was removed cannot be told.
+        let here = std::env::current_dir().ok();
+        let folder = match (here, &self.folder) {
+            (Some(here), Some(folder)) => Some(here.join(folder)),
+            (here, folder) => folder.clone().or(here),
+        };
+        let variables = own.chain(self.variables.iter().cloned()).collect();
+        Self { variables, folder, is_whole: true }
     }
 
     /// Whether there is a folder to enter.
@@ -87,10 +104,24 @@ impl Environment {
     ///
     /// No other thread of this process reads or writes the environment meanwhile, but by std.
     pub(crate) unsafe fn set_variables(&self) {
-        for (name, value) in &self.variables {
-            // SAFETY: promised by the caller.
-            unsafe { std::env::set_var(name, value) };
+        let present: Vec<_> =
+            if self.is_whole { std::env::vars_os().collect() } else { Vec::new() };
+        for (name, _) in &present {
+            if can_be_set(name) && self.variables.iter().all(|(other, _)| other != name) {
+                // SAFETY: promised by the caller.
+                unsafe { std::env::remove_var(name) };
+            }
         }
+        for variable in &self.variables {
+            if !present.contains(variable) || self.is_set_twice(&variable.0) {
+                // SAFETY: promised by the caller.
+                unsafe { std::env::set_var(&variable.0, &variable.1) };
+            }
+        }
+    }
+
+    fn is_set_twice(&self, name: &OsStr) -> bool {
+        self.variables.iter().filter(|(other, _)| other == name).count() > 1
     }
 
     /// Enters the folder.
@@ -99,7 +130,10 @@ impl Environment {
     ///
     /// That of `chdir`.
     pub(crate) fn enter_folder(&self) -> io::Result<()> {
-        self.folder.as_deref().map_or(Ok(()), |folder: &Path| std::env::set_current_dir(folder))
+        let Some(folder) = &self.folder else { return Ok(()) };
+        // The process may be there already, and perhaps could not enter it once more.
+        let is_there = self.is_whole && std::env::current_dir().is_ok_and(|here| here == *folder);
+        if is_there { Ok(()) } else { std::env::set_current_dir(folder) }
     }
 
     pub(crate) fn encoded(&self) -> EncodedEnvironment {
@@ -108,6 +142,7 @@ impl Environment {
         EncodedEnvironment {
             variables: self.variables.iter().map(pair).collect(),
             folder: self.folder.as_ref().map(|folder| bytes(folder.as_os_str())),
+            is_whole: self.is_whole,
         }
     }
 }
@@ -119,8 +154,14 @@ impl From<EncodedEnvironment> for Environment {
         Self {
             variables: pairs.map(|(name, value)| (text(name), text(value))).collect(),
             folder: encoded.folder.map(|folder| text(folder).into()),
+            is_whole: encoded.is_whole,
         }
     }
+}
+
+/// Whether std can set and remove a variable of this name, which a program may have been given.
+fn can_be_set(name: &OsStr) -> bool {
+    !name.is_empty() && !name.as_bytes().contains(&b'=')
 }
 
 fn refuse(text: String) -> Result<(), Error> {
@@ -155,6 +196,19 @@ mod tests {
             let text = environment.check().unwrap_err().to_string();
             assert!(text.starts_with("current_dir: "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_completed_one_has_what_is_here_and_the_changes() {
+        let mut changes = with("HOME", "elsewhere");
+        changes.enter("below".into());
+        let whole = changes.completed();
+        assert!(whole.is_whole && whole.variables.len() > 1);
+        assert_eq!(whole.variables.last(), changes.variables.last());
+        assert_eq!(whole.folder, Some(std::env::current_dir().unwrap().join("below")));
+        let same = Environment::default().completed();
+        assert_eq!(same.folder, Some(std::env::current_dir().unwrap()));
+        assert!(same.variables.iter().all(|(_, value)| value != "elsewhere"));
     }
 
     #[test]

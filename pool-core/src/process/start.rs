@@ -87,6 +87,8 @@ fn start_process<A: Wire, R: Wire>(
         }
         #[cfg(feature = "forkserver")]
         (StartMethod::ForkServer, Task::Function { function, argument }) => {
+            // The server may be older than what this process has set since.
+            let config = ChildConfig { environment: config.environment.completed(), ..config };
             by_server(encode(config, function, argument)?)
         }
         (method, Task::Closure(_)) => Err(Error::NotSupported {

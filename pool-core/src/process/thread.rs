@@ -86,20 +86,37 @@ impl<R: Send + 'static> ThreadRun<R> {
             own.finish(end.map(Some).map_err(take_panic));
         };
         // The list of children knows the thread before its function does.
-        let mut state = lock(&run.state);
+        let running: Arc<dyn Running> = run.clone();
+        children::add(running.clone());
+        let started = run.begin(builder, live, bytes).and_then(|()| match is_pinned.recv() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::resources("pinning a thread to its CPUs", error)),
+            Err(_) => Err(Error::resources("starting a thread", "it ended at once")),
+        });
+        if let Err(error) = started {
+            children::remove(&running);
+            let thread = lock(&run.state).thread.take();
+            // It has run no code of the user.
+            let _ = thread.map(JoinHandle::join);
+            return Err(error);
+        }
+        Ok(run)
+    }
+
+    /// Starts the thread, which cannot say that it has ended before this process knows it.
+    fn begin(
+        &self,
+        builder: thread::Builder,
+        live: impl FnOnce() + Send + 'static,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let mut state = lock(&self.state);
         let thread = builder
             .spawn(live)
             .map_err(|error| stack::refusal("starting the thread of a process", error, bytes))?;
         state.id = Some(thread.thread().id());
         state.thread = Some(thread);
-        drop(state);
-        match is_pinned.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(Error::resources("pinning a thread to its CPUs", error)),
-            Err(_) => return Err(Error::resources("starting a thread", "it ended at once")),
-        }
-        children::add(run.clone());
-        Ok(run)
+        Ok(())
     }
 
     fn finish(&self, end: Result<Option<Compact<R>>, FailureKind>) {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use pool_api::{
-    Cause, Error, ExitStatus, Process, ProcessStatus, Runnable, SharedArray, StartMethod,
-    active_children, current_process, parent_process, wire,
+    ActiveChild, Cause, Error, ExitStatus, Process, ProcessStatus, Runnable, SharedArray,
+    StartMethod, active_children, current_process, parent_process, wire,
 };
 
 use crate::{
@@ -33,7 +33,9 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("processes_have_many_handles", many_handles),
     Case::new("processes_are_closures_that_captured", closures),
     Case::new("processes_have_an_environment_of_their_own", environment).processes(),
+    Case::new("processes_see_what_the_program_has_set_since", set_since).processes(),
     Case::new("processes_run_on_their_cpus", cpus),
+    Case::new("processes_are_started_by_tasks", in_tasks),
     Case::new("processes_are_values_that_run", runnables),
     Case::new("processes_know_each_other", relatives),
     Case::new("processes_that_are_daemonic_start_none", daemons),
@@ -360,6 +362,63 @@ fn environment(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+/// A server that is there already has the environment of an earlier time.
+fn set_since(method: StartMethod) -> Outcome {
+    let look = |()| {
+        let names = ["POOL_PROCESS_SET", "POOL_PROCESS_REMOVED"];
+        let folder = std::env::current_dir().map(|path| path.to_string_lossy().into_owned());
+        (names.map(|name| std::env::var(name).ok()), folder.ok())
+    };
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("POOL_PROCESS_REMOVED", "1") };
+    let first = builder(method).spawn(sleep, ())?;
+    // SAFETY: as above.
+    unsafe {
+        std::env::set_var("POOL_PROCESS_SET", "2");
+        std::env::remove_var("POOL_PROCESS_REMOVED");
+    }
+    std::env::set_current_dir("/proc")?;
+    let seen = builder(method).spawn(look, ())?.join()?;
+    assert_eq!(seen, ([Some("2".to_string()), None], Some("/proc".to_string())));
+    let below = builder(method).current_dir("sys").env("POOL_PROCESS_SET", "3");
+    let seen = below.spawn(look, ())?.join()?;
+    assert_eq!(seen, ([Some("3".to_string()), None], Some("/proc/sys".to_string())));
+    first.kill()?;
+    assert!(first.join().is_err());
+    Ok(())
+}
+
+/// Tasks of workers that are not daemonic may start processes, of every kind.
+fn in_tasks(method: StartMethod) -> Outcome {
+    let start = |number: u8| {
+        let method = StartMethod::ALL[usize::from(number)];
+        let own = std::process::id();
+        let seen = builder(method).name("inner").spawn(
+            |own: u32| (current_process().name().to_string(), std::process::id() == own),
+            own,
+        );
+        seen.and_then(Process::join).map_err(|error| error.to_string())
+    };
+    let outer = crate::case::builder(method, 2).daemon(false).build()?;
+    for (number, inner) in (0..).zip(StartMethod::ALL) {
+        let seen = outer.apply(number, start)?;
+        if (method, inner) == (StartMethod::Threads, StartMethod::Fork) {
+            assert!(seen.is_err_and(|text| text.contains("thread")));
+            continue;
+        }
+        assert_eq!(seen, Ok(("inner".to_string(), inner == StartMethod::Threads)), "{inner}");
+    }
+    // And processes may start processes of every kind.
+    for (number, inner) in (0..).zip(StartMethod::ALL) {
+        let seen = builder(method).spawn(start, number)?.join()?;
+        if (method, inner) == (StartMethod::Threads, StartMethod::Fork) {
+            continue;
+        }
+        assert_eq!(seen, Ok(("inner".to_string(), inner == StartMethod::Threads)), "{inner}");
+    }
+    Ok(())
+}
+
 fn cpus(method: StartMethod) -> Outcome {
     let cpus = |()| pool_affinity::current_cpus().map(|cpus| cpus.iter().collect::<Vec<_>>()).ok();
     let all = cpus(()).ok_or("no CPUs")?;
@@ -411,17 +470,19 @@ fn relatives(method: StartMethod) -> Outcome {
     let mut process = builder(method).spawn(both, number)?;
     let pid = process.pid().unwrap_or(std::process::id());
     let listed = active_children();
-    assert!(listed.iter().all(|child| (child.name(), child.pid()) == ("Process-1", process.pid())));
+    // Under Threads the inner one is a child of this process, too.
+    let is_thread = method == StartMethod::Threads;
+    let is_outer =
+        |child: &ActiveChild| (child.name(), child.pid()) == ("Process-1", process.pid());
+    assert!(listed.iter().all(|child| is_outer(child) || is_thread));
     let (outer, inner, children) = process.join_timeout(SOON)?;
     let own = std::process::id();
     assert_eq!(
         outer,
         ("Process-1".to_string(), false, Some(("MainProcess".to_string(), own, true)))
     );
-    let is_thread = method == StartMethod::Threads;
     let name = if is_thread { "Process-1:2" } else { "Process-1:1" };
     assert_eq!(inner, (name.to_string(), false, Some(("Process-1".to_string(), pid, true))));
-    // Under Threads the outer one is a child of the same process.
     assert_eq!(children, usize::from(is_thread));
     assert!(active_children().is_empty());
     assert!(listed.iter().all(|child| !child.is_alive()));
