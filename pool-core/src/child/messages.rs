@@ -6,9 +6,9 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSlice},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::fs::FileExt,
     },
 };
@@ -17,7 +17,7 @@ use nix::{
     errno::Errno,
     sys::{
         memfd::{MFdFlags, memfd_create},
-        socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+        socket::{ControlMessage, MsgFlags, sendmsg},
     },
 };
 use pool_ipc::{AlignedBytes, SegmentId};
@@ -29,6 +29,8 @@ use crate::protocol::Received;
 const INLINE: usize = 8 << 10;
 /// Descriptors in one packet; the kernel takes 253.
 const DESCRIPTORS: usize = 200;
+/// Bytes of the control message that has them, with its header.
+const RIGHTS: usize = DESCRIPTORS * size_of::<RawFd>() + 64;
 /// Bytes of the fixed part of a packet.
 const HEAD: usize = 6 * 8;
 /// Bytes of one identity of a segment.
@@ -181,12 +183,12 @@ impl Inbox {
     /// `InvalidData` for bytes that are no message.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received<Message>> {
         loop {
-            let (packet, fds) = match receive_packet(socket)? {
+            let (packet, fds, lost) = match receive_packet(socket)? {
                 Received::Message(packet) => packet,
                 Received::Empty => return Ok(Received::Empty),
                 Received::Closed => return Ok(Received::Closed),
             };
-            let next = read(&packet, fds)?;
+            let next = read(&packet, fds, lost)?;
             let message = match (self.begun.take(), next) {
                 (Some(mut message), next) if next.kind == Kind::More => {
                     message.fds.extend(next.fds);
@@ -212,11 +214,15 @@ impl Inbox {
 }
 
 /// Makes a message of the first packet of it.
-fn read(packet: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<Message> {
+fn read(packet: &[u8], mut fds: Vec<OwnedFd>, lost: bool) -> io::Result<Message> {
     let wrong = || io::Error::from(io::ErrorKind::InvalidData);
     let (head, body) = packet.split_at_checked(HEAD).ok_or_else(wrong)?;
     let word = |at: usize| head.as_chunks::<8>().0.get(at).map_or(0, |w| u64::from_ne_bytes(*w));
     let kind = Kind::from_word(word(0)).ok_or_else(wrong)?;
+    // A process that was started is told of nevertheless.
+    if lost && kind != Kind::Started {
+        return Err(Errno::EMFILE.into());
+    }
     let count = |word: u64| usize::try_from(word).map_err(|_| wrong());
     let (len, ids) = (count(word(3))?, count(word(4))?);
     let whole = ids.checked_mul(ID).and_then(|ids| ids.checked_add(len)).ok_or_else(wrong)?;
@@ -246,36 +252,128 @@ fn read(packet: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<Message> {
     Ok(Message { kind, numbers: [word(1), word(2)], bytes, ids, fds })
 }
 
-type Packet = (Vec<u8>, Vec<OwnedFd>);
+/// The bytes of a packet, its descriptors, and whether some of these were lost, since this process
+/// has no number left for them.
+type Packet = (Vec<u8>, Vec<OwnedFd>, bool);
 
 fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Received<Packet>> {
-    let mut room = [0; HEAD + INLINE];
-    let mut rights = nix::cmsg_space!([RawFd; DESCRIPTORS]);
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    loop {
-        let mut parts = [IoSliceMut::new(&mut room)];
-        let received =
-            recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut rights), flags);
-        let received = match received {
-            Ok(received) => received,
+    /// Aligned as the header of a control message.
+    #[repr(align(8))]
+    struct Rights([u8; RIGHTS]);
+
+    let (mut room, mut rights) = ([0; HEAD + INLINE], Rights([0; RIGHTS]));
+    let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: all zeroes is a valid header.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    (message.msg_control, message.msg_controllen) = (rights.0.as_mut_ptr().cast(), RIGHTS);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let len = loop {
+        // SAFETY: the header leads to `room` and to `rights`, with their lengths, and all outlive
+        // the call.
+        let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        match Errno::result(len) {
+            Ok(len) => break len.unsigned_abs(),
             Err(Errno::EAGAIN) => return Ok(Received::Empty),
             // See `protocol/packet.rs`.
-            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             Err(error) => return Err(error.into()),
-        };
-        let len = received.bytes;
-        let mut fds = Vec::new();
-        // There is room for all descriptors of a packet: fewer came if there are no numbers left.
-        for message in received.cmsgs().map_err(|_| io::Error::from(Errno::EMFILE))? {
-            if let ControlMessageOwned::ScmRights(numbers) = message {
-                // SAFETY: the kernel has just made them for this process.
-                fds.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
         }
-        return Ok(if len == 0 {
-            Received::Closed
-        } else {
-            Received::Message((room[..len].to_vec(), fds))
+    };
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled `rights` with whole control messages, as far as the header says
+    // now; each is followed by the next one or by the end.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(&raw const message);
+        while !control.is_null() {
+            if (*control).cmsg_type == libc::SCM_RIGHTS {
+                let bytes = (*control).cmsg_len - libc::CMSG_LEN(0) as usize;
+                let numbers = libc::CMSG_DATA(control).cast::<RawFd>();
+                for at in 0..bytes / size_of::<RawFd>() {
+                    // The kernel has just made it for this process.
+                    fds.push(OwnedFd::from_raw_fd(numbers.add(at).read_unaligned()));
+                }
+            }
+            control = libc::CMSG_NXTHDR(&raw const message, control);
+        }
+    }
+    if len == 0 {
+        return Ok(Received::Closed);
+    }
+    let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok(Received::Message((room[..len].to_vec(), fds, lost)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::child::packet_pair;
+
+    fn message(inbox: &mut Inbox, socket: &OwnedFd) -> Message {
+        match inbox.receive(socket.as_fd()) {
+            Ok(Received::Message(message)) => message,
+            Ok(_) => panic!("there is none"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn bytes_arrive_whole_in_packets_and_in_files() {
+        let (here, there) = packet_pair().unwrap();
+        let mut inbox = Inbox::default();
+        for len in [0, 1, INLINE, INLINE + 1, 1 << 20] {
+            let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
+            send_bytes(here.as_fd(), Kind::Value, &bytes, &[]).unwrap();
+            let message = message(&mut inbox, &there);
+            assert!(message.kind == Kind::Value && message.fds.is_empty());
+            assert!(message.bytes[..] == bytes[..], "{len}");
+        }
+        drop(here);
+        assert!(matches!(inbox.receive(there.as_fd()), Ok(Received::Closed)));
+    }
+
+    #[test]
+    fn the_server_may_speak_between_the_packets_of_a_message() {
+        let (here, there) = packet_pair().unwrap();
+        let segment = |x: u64| pool_shm::SharedArray::from_slice(&vec![x; 1 << 14]).unwrap();
+        let arrays: Vec<_> = (0..DESCRIPTORS as u64 + 3).map(segment).collect();
+        let segments: Vec<_> = arrays.iter().map(|a| a.block().segment().clone()).collect();
+        let mut inbox = Inbox::default();
+        let sent = std::thread::scope(|scope| {
+            let sent = scope.spawn(|| send_bytes(here.as_fd(), Kind::Value, b"x", &segments));
+            sent.join().unwrap()
         });
+        sent.unwrap();
+        send_numbers(here.as_fd(), Kind::Ended, [7, 0], None).unwrap();
+        let value = message(&mut inbox, &there);
+        assert_eq!((value.kind, value.fds.len()), (Kind::Value, segments.len()));
+        assert_eq!(value.ids[3], segments[3].id());
+        assert_eq!(message(&mut inbox, &there).numbers[0], 7);
+        // A message that is given up in the middle is none, and neither are its descriptors.
+        let numbers = [1, 0];
+        let begun = head(Kind::Value, [0, 0], [1, 2, 1]);
+        send_packet(here.as_fd(), &begun, &[b'x'; 1 + 2 * ID], &[]).unwrap();
+        send_numbers(here.as_fd(), Kind::Started, numbers, Some(here.as_fd())).unwrap();
+        send_numbers(here.as_fd(), Kind::Unable, numbers, None).unwrap();
+        send_packet(here.as_fd(), &head_of_more(), &[], &[here.as_raw_fd()]).unwrap();
+        send_numbers(here.as_fd(), Kind::Ended, numbers, None).unwrap();
+        let kinds = [(); 3].map(|()| message(&mut inbox, &there).kind);
+        assert_eq!(kinds, [Kind::Started, Kind::Unable, Kind::Ended]);
+        assert!(matches!(inbox.receive(there.as_fd()), Ok(Received::Empty)));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let (here, there) = packet_pair().unwrap();
+        let lens = [[9, 0, 1], [u64::MAX, 1, 1], [1, u64::MAX, 0], [INLINE as u64 * 2, 0, 0]];
+        let heads = lens.map(|lens| head(Kind::Value, [0, 0], lens).to_vec());
+        for packet in heads.into_iter().chain([vec![1], vec![0; HEAD], vec![0xff; HEAD]]) {
+            send_packet(here.as_fd(), &packet, &[], &[]).unwrap();
+            let received = Inbox::default().receive(there.as_fd());
+            let error = received.err().expect("an error");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{packet:?}");
+        }
     }
 }

@@ -138,10 +138,12 @@ impl Server {
 
     fn handle_orders(&mut self) -> bool {
         loop {
-            match packet::receive(&self.control, &mut [0; 8]) {
+            let mut order = [0; 4];
+            match packet::receive(&self.control, &mut order) {
                 Ok(Received::Message((_, Some(socket)))) => self.start(socket),
+                Ok(Received::Message((4, None))) => self.kill(i32::from_ne_bytes(order)),
                 // No number was left for the descriptor: the parent sees its socket closed.
-                Ok(Received::Message((_, None))) => {}
+                Ok(Received::Message(_)) => {}
                 Ok(Received::Empty) => return true,
                 Ok(Received::Closed) | Err(_) => return false,
             }
@@ -168,6 +170,14 @@ impl Server {
         // This fails if the parent is gone; then this process ends, too.
         let _ = send_numbers(socket.as_fd(), Kind::Started, numbers, Some(pidfd.as_fd()));
         self.processes.push((child, socket));
+    }
+
+    /// Kills a process that the parent could not take over.
+    fn kill(&self, pid: i32) {
+        if self.processes.iter().any(|(known, _)| known.as_raw() == pid) {
+            // It was not reaped, so the number is its own.
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     fn become_process(&self, socket: &OwnedFd) -> ! {

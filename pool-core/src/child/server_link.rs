@@ -28,6 +28,9 @@ use crate::{
     protocol::{Received, packet},
 };
 
+/// The order to start a process. One to kill a process is its id.
+const START: u8 = 0;
+
 /// The link to a server.
 #[derive(Debug)]
 pub(crate) struct ServerLink {
@@ -83,7 +86,9 @@ impl ServerLink {
         socket: BorrowedFd<'_>,
     ) -> Result<Started, NotStarted> {
         let failed = |error| NotStarted::Error(Error::resources("starting a process", error));
-        self.order(theirs).map_err(failed)?;
+        self.order(&[START], Some(theirs.as_fd())).map_err(failed)?;
+        // Its other end is the process's and the server's alone from here on.
+        drop(theirs);
         let (mut inbox, mut early) = (Inbox::default(), Vec::new());
         loop {
             match inbox.receive(socket).map_err(failed)? {
@@ -94,6 +99,11 @@ impl ServerLink {
                     return match (message.kind, message.fds.pop()) {
                         (Kind::Started, Some(pidfd)) => {
                             Ok(Started { pid: Pid::from_raw(number), pidfd, inbox, early })
+                        }
+                        // There was no number left for its descriptor.
+                        (Kind::Started, None) => {
+                            self.give_up(number).map_err(failed)?;
+                            Err(failed(nix::errno::Errno::EMFILE.into()))
                         }
                         _ => Err(failed(io::Error::from_raw_os_error(number))),
                     };
@@ -112,10 +122,15 @@ impl ServerLink {
         }
     }
 
-    /// Sends the order; waits while the socket has no room for it.
-    fn order(&self, theirs: OwnedFd) -> io::Result<()> {
+    /// Has the server kill a process that it has started.
+    fn give_up(&self, pid: i32) -> io::Result<()> {
+        self.order(&pid.to_ne_bytes(), None)
+    }
+
+    /// Sends an order; waits while the socket has no room for it.
+    fn order(&self, order: &[u8], theirs: Option<BorrowedFd<'_>>) -> io::Result<()> {
         loop {
-            match packet::send(&self.control.intact()?, &[0], Some(theirs.as_fd())) {
+            match packet::send(&self.control.intact()?, order, theirs) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let control = self.control.intact()?;
                     let mut room = [

@@ -36,6 +36,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("processes_see_what_the_program_has_set_since", set_since).processes(),
     Case::new("processes_run_on_their_cpus", cpus),
     Case::new("processes_are_started_by_tasks", in_tasks),
+    Case::new("processes_where_descriptors_run_out", few_descriptors),
     Case::new("processes_are_values_that_run", runnables),
     Case::new("processes_know_each_other", relatives),
     Case::new("processes_that_are_daemonic_start_none", daemons),
@@ -415,6 +416,32 @@ fn in_tasks(method: StartMethod) -> Outcome {
             continue;
         }
         assert_eq!(seen, Ok(("inner".to_string(), inner == StartMethod::Threads)), "{inner}");
+    }
+    Ok(())
+}
+
+/// With each number of free descriptors a process is started, or is not and leaves nothing behind.
+fn few_descriptors(method: StartMethod) -> Outcome {
+    let mut limit = 3;
+    let mut started = 0;
+    while started < 3 {
+        let before = sys::limit_descriptors(limit);
+        let mut result = builder(method).spawn(|x: u64| x + 1, 1);
+        if let Ok(process) = &mut result {
+            started += 1;
+            // What it has sent may be without a number here.
+            let ended = process.join_timeout(SOON);
+            assert!(matches!(ended, Ok(2) | Err(Error::Resources { .. })), "{ended:?}");
+        }
+        sys::limit_descriptors(before);
+        if let Err(error) = result {
+            let expected = matches!(error, Error::Resources { .. } | Error::ForkWithThreads { .. });
+            assert!(expected, "{limit}: {error}");
+            // The next one is as good as ever.
+            assert_eq!(builder(method).spawn(|x: u64| x + 1, limit)?.join()?, limit + 1);
+        }
+        limit += 1;
+        assert!(limit < 100);
     }
     Ok(())
 }
