@@ -8,6 +8,7 @@
 //! | have results one by one, as they are done, or in an executor | [`results`] |
 //! | hand in work and fetch the value later | [`futures`] |
 //! | set chunks, limits, CPUs | [`options`] |
+//! | run one function in a process of its own | [`process`] |
 //! | end a call or a task before its end | [`ending`] |
 //! | keep something in each worker, or say which one does what | [`worker_state`] |
 //! | give all workers the same data | [`shared_data`] |
@@ -34,6 +35,7 @@ macro_rules! chapters {
             "[results as they come]: crate::guide::results\n",
             "[futures]: crate::guide::futures\n",
             "[options]: crate::guide::options\n",
+            "[process]: crate::guide::process\n",
             "[ending early]: crate::guide::ending\n",
             "[worker state]: crate::guide::worker_state\n",
             "[shared data]: crate::guide::shared_data\n",
@@ -110,6 +112,7 @@ chapters! {
         "`set_shared_view`" => "WorkerPool::set_shared_view",
         "`set_shared_built`" => "WorkerPool::set_shared_built",
         "`refresh_snapshot`" => "WorkerPool::refresh_snapshot";
+    process: "docs/guide/process.md",;
     ending: "docs/guide/ending.md",;
     worker_state: "docs/guide/worker_state.md",;
     shared_data: "docs/guide/shared_data.md",;

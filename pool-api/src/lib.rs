@@ -90,7 +90,17 @@
 //! ([`worker_lifespan`](Builder::worker_lifespan)). A [`CancelToken`] ends one call, from a signal
 //! handler too: see [ending early](guide::ending).
 //!
-//! **One function in one process**, without a pool, is [`Process`].
+//! **One function in one process**, without a pool, is [`Process`]: with a name, an environment, a
+//! status that says how it ended, and a future for its value. See [its chapter](guide::process).
+//!
+//! ```
+//! use pool_api::Process;
+//!
+//! let process = Process::builder().name("sum").daemon(true);
+//! let process = process.spawn(|n: u64| (0..n).sum::<u64>(), 5)?;
+//! assert_eq!(process.join()?, 10);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
 //!
 //! # Start methods
 //!
@@ -115,7 +125,8 @@
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], [`ImapUnorderedResults`], `ImapStream` |
 //! | single items in, single results out | [`PoolManager`], [`PoolProcess`], [`ManagerError`] |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
-//! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
+//! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
+//! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
@@ -181,10 +192,12 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus,
-    ForkWithThreads, Form, InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut,
-    Plain, PlainForm, Process, Refused, Shaped, StartMethod, Starting, TaskError, TryError,
-    WaitFor, With, WithOnWorker, Worker, as_completed, as_completed_timeout, init, wait,
+    ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks,
+    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Owned,
+    ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm, Process, ProcessBuilder,
+    ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod, Starting, TaskError,
+    TryError, WaitFor, With, WithOnWorker, Worker, active_children, as_completed,
+    as_completed_timeout, current_process, init, parent_process, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

@@ -7,7 +7,6 @@ use pool_api::{
 };
 
 fn crosses<T: Send + Sync + 'static>() {}
-fn moves<T: Send + 'static>() {}
 fn is_error<T: StdError + Send + Sync + 'static>() {}
 
 #[test]
@@ -21,7 +20,9 @@ fn pools_are_shared_and_errors_boxed() {
     crosses::<CancelToken>();
     is_error::<TryError<String>>();
     crosses::<StartMethod>();
-    moves::<Process<u64>>();
+    crosses::<Process<u64>>();
+    crosses::<pool_api::ProcessBuilder>();
+    is_error::<pool_api::ProcessError>();
     is_error::<Error>();
     is_error::<TaskError>();
     is_error::<pool_api::ParseStartMethodError>();

@@ -26,7 +26,7 @@ fn main() -> Result<(), pool_core::Error> {
     if let Err(error) = process.join() {
         println!("exit: {error}");
     }
-    let mut process = Process::spawn(StartMethod::ForkServer, sleep_for_ever, ())?;
+    let process = Process::spawn(StartMethod::ForkServer, sleep_for_ever, ())?;
     process.kill()?;
     if let Err(error) = process.join() {
         println!("kill: {error}");

@@ -4,6 +4,7 @@
 //! the text of the error.
 //!
 //! * `error/task.rs`: why one item failed.
+//! * `error/process.rs`: how a process of one function ended.
 //! * `error/failure.rs`: how a worker tells why an item failed.
 //! * `error/startup.rs`: how a process tells that it did not come up, and why.
 //! * `error/worker_stage.rs`: what a worker is at, as its row on the board says it.
@@ -11,12 +12,14 @@
 //! * `error/tests.rs`: the tests of the texts.
 
 mod failure;
+mod process;
 mod segment_fault;
 mod startup;
 mod task;
 mod worker_stage;
 
 pub(crate) use failure::{Failure, FailureKind};
+pub use process::ProcessError;
 pub(crate) use segment_fault::{is_disconnected, while_zygote_lives};
 pub(crate) use startup::{Fault, Stage, StartFailure};
 pub use task::{Cause, ExitStatus, TaskError};
@@ -43,6 +46,8 @@ use crate::{ids::FutureId, start_method::StartMethod};
 pub enum Error {
     /// An item's task failed. The pool is usable; the error says which item and why.
     Task(TaskError),
+    /// A [`Process`](crate::Process) ended without its value; the error says how.
+    Process(ProcessError),
     /// The input cannot be used as asked: the text names the option or argument, and what it got.
     InvalidInput(String),
     /// `Fork` in a process with more than one thread would copy locks that stay locked. Build
@@ -83,14 +88,14 @@ pub enum Error {
         /// What it does not offer.
         what: &'static str,
     },
-    /// The pool is used in a process forked from the one that made it. Make a pool of its own
-    /// there.
+    /// The pool, or the handle of a process, is used in a process forked from the one that made it.
+    /// Make a pool of its own there.
     ForeignProcess,
     /// The call could wait for itself: a task uses the pool of threads that it runs in, a callback
     /// that reads results in place uses their pool, or code inside a call stops its pool.
     NestedUse,
-    /// A task cannot build a pool of its own, nor start a process: its worker is daemonic. Build
-    /// the outer pool with `daemon(false)`.
+    /// Code in a daemonic worker or process can neither build a pool nor start a process. Build the
+    /// outer pool, or the process, with `daemon(false)`.
     NestedPool,
     /// The process that starts and reaps the workers was killed. Make a new pool.
     PoolBroken,
@@ -189,6 +194,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Task(task) => task.fmt(f),
+            Self::Process(process) => process.fmt(f),
             Self::InvalidInput(text) | Self::CannotExecute(text) => f.write_str(text),
             Self::ForkWithThreads { threads } => write!(
                 f,
@@ -216,11 +222,11 @@ impl fmt::Display for Error {
                 write!(f, "start method {method} does not offer {what}")
             }
             Self::ForeignProcess => {
-                f.write_str("the pool belongs to the process that this one was forked from")
+                f.write_str("the pool or handle belongs to the process that this one was forked from")
             }
             Self::NestedUse => f.write_str("the call could wait for itself: it is made inside a task or call of the same pool"),
             Self::NestedPool => f.write_str(
-                "the worker is daemonic, so its tasks cannot build a pool: build the outer one with daemon(false)",
+                "the worker or process is daemonic, so it can build no pool and start no process: make the outer one with daemon(false)",
             ),
             Self::PoolBroken => {
                 f.write_str("the process that starts the pool's workers was killed: make a new pool")
@@ -326,6 +332,7 @@ impl Error {
     fn backtrace(&self) -> Option<&str> {
         let cause = match self {
             Self::Task(task) => task.cause(),
+            Self::Process(process) => process.cause(),
             Self::SharedFailed(cause) | Self::WorkerStartFailed(cause) => cause,
             Self::WorkerInitFailed { cause, .. } | Self::WorkerExitFailed { cause, .. } => cause,
             _ => return None,
@@ -341,6 +348,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Task(task) => task.source(),
+            Self::Process(process) => process.source(),
             Self::Resources { source: Some(source), .. } => Some(&**source),
             Self::Handle { fault, .. } => Some(fault),
             _ => None,
@@ -355,6 +363,12 @@ impl From<pool_shm::Error> for Error {
             reason: None,
             source: Some(Arc::new(source)),
         }
+    }
+}
+
+impl From<ProcessError> for Error {
+    fn from(process: ProcessError) -> Self {
+        Self::Process(process)
     }
 }
 

@@ -6,13 +6,13 @@
 // Code that only one start method uses is unused where that method is compiled out.
 #![cfg_attr(
     not(all(feature = "fork", feature = "forkserver", feature = "spawn", feature = "threads")),
-    allow(dead_code, unused_imports, irrefutable_let_patterns)
+    allow(dead_code, unused_imports, unused_variables, irrefutable_let_patterns)
 )]
 
 // The modules by floors, the uppermost first; each may need those that stand below it here
 // (`cargo xtask floors` checks it against `xtask/floors.txt`).
 //
-// * `process.rs`: one function in one process.
+// * `process/`: one function in one process.
 // * `pool.rs`, `pool/`: a pool, its options, its calls.
 // * `futures/`: calls whose results are waited for later.
 // * `job/`: one call of the map family, in the thread that made the call.
@@ -21,9 +21,11 @@
 // * `session/`: the parent's side of a set of worker processes.
 // * `threads/`: a set of worker threads.
 // * `zygote/`: the process that starts, watches and reaps workers.
+// * `child/`: a process of one function, without the function's types.
 // * `worker/`: what runs inside a worker process.
 // * `segments/`: how the descriptors of shared segments get from process to process.
 // * `config.rs`: what workers are to be like, checked.
+// * `environment.rs`: what a new process finds around it.
 // * `shared/`: the value that a pool shares with every worker.
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
@@ -48,11 +50,13 @@
 
 mod bootstrap;
 mod cancel;
+mod child;
 mod compact;
 mod config;
 mod deferred_log;
 mod driver;
 mod engine;
+mod environment;
 mod error;
 mod futures;
 mod hooks;
@@ -81,7 +85,7 @@ mod zygote;
 pub use cancel::CancelToken;
 #[doc(hidden)]
 pub use compact::Compact;
-pub use error::{Cause, Error, ExitStatus, TaskError};
+pub use error::{Cause, Error, ExitStatus, ProcessError, TaskError};
 pub use futures::{
     AsCompleted, AsCompletedTimeout, AsyncResult, AsyncResults, Refused, Unread, UnreadCounts,
     WaitFor, as_completed, as_completed_timeout, wait,
@@ -89,7 +93,10 @@ pub use futures::{
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
-pub use process::Process;
+pub use process::{
+    ActiveChild, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessStatus, Runnable,
+    active_children, current_process, parent_process,
+};
 pub use roles::init;
 pub use shared::Shared;
 #[doc(hidden)]

@@ -204,15 +204,6 @@ impl Pool {
         }
     }
 
-    /// Waits until the first worker has a process id; `None` under Threads.
-    pub(crate) fn wait_for_pid(&self) -> Result<Option<u32>, Error> {
-        let backend = self.slot()?.backend.clone();
-        match backend {
-            Some(Backend::Processes(session)) => session.wait_for_pid().map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// The backend, opened now if there is none, and under Threads the value that its tasks share.
     /// `wanted`: the type that this value must have.
     fn backend(&self, wanted: Option<SharedType>) -> Result<ClaimedBackend, Error> {

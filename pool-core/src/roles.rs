@@ -1,4 +1,5 @@
-//! The roles of a fresh copy of the executable: a zygote, its guard, or a worker.
+//! The roles of a fresh copy of the executable: a zygote, its guard, a worker, a process of one
+//! function, or the server that forks those.
 //!
 //! Invariant: only this file knows what each role does; `bootstrap` has their numbers, and gets
 //! [`enter`] as a function. `check_takeover` is called through here, so that a program that starts
@@ -6,7 +7,7 @@
 
 use crate::{
     bootstrap::{self, Refusal, StartArguments},
-    panic, worker, zygote,
+    child, panic, worker, zygote,
 };
 
 /// Makes the start of worker processes possible where the takeover before `main` is not used.
@@ -71,6 +72,16 @@ fn enter(arguments: StartArguments) -> ! {
             let config = worker::WorkerStart::from_words(&arguments.words);
             if let Some(config) = config {
                 worker::live(&config, || worker::from_descriptors(arguments.fds))
+            }
+        }
+        bootstrap::ROLE_PROCESS => {
+            if let Some(start) = child::ChildStart::of_copy(arguments.fds) {
+                child::run_received(start)
+            }
+        }
+        bootstrap::ROLE_PROCESS_SERVER => {
+            if let Some(control) = arguments.fds.into_iter().next() {
+                child::run_server(control, nix::unistd::getppid())
             }
         }
         _ => {}

@@ -3,11 +3,14 @@
 #[path = "support/scenario.rs"]
 mod scenario;
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, raise},
     unistd::Pid,
 };
-use pool_core::{Cause, Error, ExitStatus, Process, StartMethod};
+use pool_core::{Cause, Error, ExitStatus, Process, ProcessStatus, StartMethod};
 use scenario::{is_dead, process_methods, run, within_a_second};
 
 fn main() {
@@ -19,8 +22,10 @@ fn main() {
             ("signal", signal),
             ("kill", kill),
             ("is_alive", is_alive),
-            ("drop_kills", drop_kills),
+            ("dropped_runs_on", dropped_runs_on),
             ("threads_are_not_killed", threads_are_not_killed),
+            ("descriptor", descriptor),
+            ("reaped_by_others", reaped_by_others),
         ],
         &[],
     );
@@ -42,10 +47,7 @@ fn sleep_for_ever(_: ()) {
 
 fn cause(result: Result<(), Error>) -> Cause {
     match result {
-        Err(Error::Task(error)) => {
-            assert_eq!((error.index(), error.worker()), (0, 0));
-            error.cause().clone()
-        }
+        Err(Error::Process(error)) => error.cause().clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -95,16 +97,18 @@ fn signal() {
 
 fn kill() {
     for method in process_methods() {
-        let mut process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
         let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
         assert!(process.is_alive() && !is_dead(pid), "{method}");
         process.kill().expect("it can be killed");
-        assert!(!process.is_alive() && is_dead(pid), "{method}");
         process.kill().expect("a second time too");
+        within_a_second(|| process.is_alive(), |alive| !alive);
+        assert!(is_dead(pid), "{method}");
+        process.kill().expect("a third time too");
         let killed = Cause::Death(ExitStatus::Signal(Signal::SIGKILL as i32));
         assert_eq!(cause(process.join()), killed, "{method}");
         // After its end a kill changes nothing.
-        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
         within_a_second(|| process.is_alive(), |alive| !alive);
         process.kill().expect("nothing to kill");
         assert_eq!(process.join().expect("a value"), 5, "{method}");
@@ -113,25 +117,81 @@ fn kill() {
 
 fn is_alive() {
     for method in all_methods() {
-        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
         within_a_second(|| process.is_alive(), |alive| !alive);
         assert_eq!(process.join().expect("a value"), 5, "{method}");
     }
 }
 
-fn drop_kills() {
+fn dropped_runs_on() {
     for method in process_methods() {
         let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
         let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
         drop(process);
-        assert!(is_dead(pid), "{method}");
+        assert!(!is_dead(pid), "{method}");
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it runs");
+        // The next start reaps it.
+        within_a_second(
+            || {
+                let next = Process::spawn(method, |x: u64| x, 5).expect("a process");
+                assert_eq!(next.join().expect("a value"), 5);
+                nix::sys::signal::kill(pid, None).is_err()
+            },
+            |gone| *gone,
+        );
     }
 }
 
 fn threads_are_not_killed() {
     if cfg!(feature = "threads") {
-        let mut process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
+        let process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
         assert!(matches!(process.kill(), Err(Error::NotSupported { .. })));
         assert_eq!(process.join().expect("a value"), 5);
+    }
+}
+
+/// Whether a descriptor is readable, now or within so many milliseconds.
+fn is_readable(fd: BorrowedFd<'_>, millis: u16) -> bool {
+    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut watched, PollTimeout::from(millis)).expect("it can be polled") > 0
+}
+
+fn descriptor() {
+    for method in process_methods() {
+        let mut process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        assert!(!is_readable(process.as_fd(), 0), "{method}");
+        process.terminate().expect("it runs");
+        assert!(is_readable(process.as_fd(), 60_000), "{method}");
+        // Its end is known at once then.
+        assert!(matches!(process.try_join(), Err(Error::Process(_))), "{method}");
+        assert_eq!(process.exit_status(), ProcessStatus::Signal(libc::SIGTERM));
+        assert!(is_readable(process.as_fd(), 0), "{method}");
+    }
+    for method in all_methods() {
+        for x in 0..20 {
+            let mut process = Process::spawn(method, |x: u64| x, x).expect("a process");
+            assert!(is_readable(process.as_fd(), 60_000), "{method}");
+            assert_eq!(process.try_join().expect("a value"), x, "{method}");
+        }
+    }
+}
+
+fn reaped_by_others() {
+    for method in process_methods() {
+        if method == StartMethod::ForkServer {
+            continue; // it is no child of this process
+        }
+        let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        process.kill().expect("it runs");
+        nix::sys::wait::waitpid(pid, None).expect("a child");
+        assert_eq!(process.exit_status(), ProcessStatus::Unknown, "{method}");
+        assert_eq!(cause(process.join()), Cause::Death(ExitStatus::Unknown), "{method}");
+        // The value counts where it is there.
+        let process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        nix::sys::wait::waitpid(pid, None).expect("a child");
+        assert_eq!(process.exit_status(), ProcessStatus::Value, "{method}");
+        assert_eq!(process.join().expect("a value"), 5, "{method}");
     }
 }

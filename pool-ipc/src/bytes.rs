@@ -65,6 +65,13 @@ impl AlignedBytes {
         self.lines.as_mut_ptr().cast()
     }
 
+    /// The content, for writing.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        let len = self.len;
+        // SAFETY: `lines` begins with `len` initialised bytes, which are borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), len) }
+    }
+
     /// Replaces the content by a copy of `len` bytes from `source`, placed `skew` bytes behind the
     /// base so that alignments of the source's block are kept.
     ///
@@ -147,6 +154,8 @@ mod tests {
         bytes.resize(3);
         bytes.resize(1000);
         assert_eq!(bytes[..3], [1; 3]);
+        bytes.as_mut_slice()[1] = 2;
+        assert_eq!(bytes[..3], [1, 2, 1]);
         assert!(bytes[3..].iter().all(|&b| b == 0));
         bytes.resize(0);
         assert!(bytes.is_empty() && bytes.capacity() >= 1000);

@@ -40,6 +40,12 @@ pub(crate) fn may_end_alone(incarnation: Incarnation, handshake_socket: &KeptFd)
     WORKER.store(std::process::id().cast_signed(), Ordering::Release);
 }
 
+/// Whether this process is a worker of a pool.
+pub(crate) fn is_worker() -> bool {
+    // Acquire: pairs with the Release in `may_end_alone`.
+    WORKER.load(Ordering::Acquire) == std::process::id().cast_signed()
+}
+
 /// Notes that this process is no worker any more, but a child of one in which another pool begins.
 pub(crate) fn is_no_worker() {
     WORKER.store(0, Ordering::Relaxed);

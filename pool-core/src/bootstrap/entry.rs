@@ -22,7 +22,7 @@ use super::init_array::{Arguments, Initialiser, run_after};
 use super::{
     image::{Image, identity, offset_of},
     origin::{Origin, origin_of},
-    signals::reset_signals,
+    signals::{reset_signals, reset_signals_of_process},
     token::{HandshakeToken, Record, VARIABLE},
 };
 use crate::os::{
@@ -72,7 +72,12 @@ fn begin(complete: impl FnOnce(), role: Role) {
             Identity::Other => return,
         };
         complete();
-        reset_signals();
+        // No signal is blocked any more after this.
+        if arguments.role == ROLE_PROCESS {
+            reset_signals_of_process();
+        } else {
+            reset_signals();
+        }
         role(arguments)
     }));
     if panicked.is_err() {
@@ -216,3 +221,9 @@ pub(crate) const ROLE_ZYGOTE: u64 = 1;
 pub(crate) const ROLE_WORKER: u64 = 2;
 
 pub(crate) const ROLE_GUARDED_ZYGOTE: u64 = 3;
+
+/// A process that runs one function.
+pub(crate) const ROLE_PROCESS: u64 = 4;
+
+/// The server that forks such processes.
+pub(crate) const ROLE_PROCESS_SERVER: u64 = 5;

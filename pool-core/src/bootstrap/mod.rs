@@ -23,15 +23,15 @@ mod signals;
 mod spawn;
 mod token;
 
-pub(crate) use ending_signals::may_end_alone;
+pub(crate) use ending_signals::{is_worker, may_end_alone};
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 pub(crate) use entry::enter_in_initialiser;
 pub(crate) use entry::{
-    ROLE_GUARDED_ZYGOTE, ROLE_WORKER, ROLE_ZYGOTE, Refusal, StartArguments, check_takeover,
-    enter_in_main,
+    ROLE_GUARDED_ZYGOTE, ROLE_PROCESS, ROLE_PROCESS_SERVER, ROLE_WORKER, ROLE_ZYGOTE, Refusal,
+    StartArguments, check_takeover, enter_in_main,
 };
 pub(crate) use image::{address_of, offset_of};
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 pub(crate) use init_array::{Arguments, Initialiser};
-pub(crate) use signals::reset_signals;
+pub(crate) use signals::{reset_signals, reset_signals_of_process};
 pub(crate) use spawn::spawn_copy;

@@ -1,8 +1,9 @@
-//! What a zygote or a worker does on signals.
+//! What a zygote, a worker or a process of one function does on signals.
 //!
 //! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM
 //! to the group) never ends a process of a pool before the parent; the parent decides, and they end
-//! with it (`ending_signals.rs`). A signal that the user ignores stays ignored, as under `nohup`.
+//! with it (`ending_signals.rs`). A signal that the user ignores stays ignored, as under `nohup`. A
+//! process of one function belongs to the user: the signals that ask a process to end do so.
 
 use libc::c_int;
 
@@ -15,6 +16,16 @@ use crate::os::{Disposition, ENDING, sys, unblock_signals};
 /// does not inherit. No signal is blocked afterwards, and no flag stays that the program has set:
 /// with `SA_NOCLDWAIT`, for example, the kernel would report no child's end. Does not allocate.
 pub(crate) fn reset_signals() {
+    reset(wish);
+}
+
+/// Removes the handlers of the program, as [`reset_signals`] does, in a process that runs one
+/// function: SIGTERM, SIGINT and SIGHUP end it, also where the program ignores them.
+pub(crate) fn reset_signals_of_process() {
+    reset(wish_of_process);
+}
+
+fn reset(wish: fn(c_int, Disposition) -> Disposition) {
     is_no_worker();
     for signal in 1..=libc::SIGRTMAX() {
         let Ok(present) = sys::disposition(signal) else {
@@ -44,6 +55,15 @@ fn wish(signal: c_int, present: Disposition) -> Disposition {
     }
 }
 
+fn wish_of_process(signal: c_int, present: Disposition) -> Disposition {
+    match signal {
+        libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGCHLD => Disposition::Default,
+        libc::SIGPIPE => Disposition::Ignored,
+        _ if present == Disposition::Ignored => Disposition::Ignored,
+        _ => Disposition::Default,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use Disposition::{Default, Handled, Ignored};
@@ -65,5 +85,17 @@ mod tests {
         assert!(wish(libc::SIGSEGV, Handled) == Default);
         assert!(wish(libc::SIGTERM, Default) == Handled);
         assert!(wish(libc::SIGINT, Handled) == Handled);
+    }
+
+    #[test]
+    fn a_process_of_one_function_ends_when_it_is_asked_to() {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            for present in [Ignored, Handled, Default] {
+                assert!(wish_of_process(signal, present) == Default);
+            }
+        }
+        assert!(wish_of_process(libc::SIGUSR1, Handled) == Default);
+        assert!(wish_of_process(libc::SIGQUIT, Ignored) == Ignored);
+        assert!(wish_of_process(libc::SIGPIPE, Default) == Ignored);
     }
 }

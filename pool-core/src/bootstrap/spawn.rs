@@ -32,15 +32,21 @@ use crate::os::{
 
 /// Starts a copy of this executable, which `entry.rs` takes over with `role`, `words` and `fds`.
 ///
-/// The copy has this process's arguments and environment. The descriptors get the numbers 3, 4, 5 …
-/// in the order given; all others are closed there. The caller must reap the copy. If the calling
-/// thread ends, a copy that has armed its parent-death signal ends as well.
+/// The copy has this process's arguments and its environment, in which `variables` are set. The
+/// descriptors get the numbers 3, 4, 5 … in the order given; all others are closed there. The
+/// caller must reap the copy. If the calling thread ends, a copy that has armed its parent-death
+/// signal ends as well.
 ///
 /// # Errors
 ///
 /// `Unsupported` with the [`Refusal`](super::entry::Refusal) inside if the copy would run `main`;
 /// otherwise the error of the operating system.
-pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io::Result<Pid> {
+pub(crate) fn spawn_copy(
+    role: u64,
+    words: &[u64],
+    fds: &[BorrowedFd<'_>],
+    variables: &[(OsString, OsString)],
+) -> io::Result<Pid> {
     let refuse = |refusal| io::Error::new(io::ErrorKind::Unsupported, refusal);
     check_takeover().map_err(refuse)?;
     let symbol_offset =
@@ -77,7 +83,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     posix_spawn(&Start {
         path: &executable(Image::main().map_or(0, Image::symbol))?,
         argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
-        environment: &environment(token)?,
+        environment: &environment(token, variables)?,
         descriptors: &descriptors,
         close_from: close_from.map(|action| (action, record_at + 1)),
         // A signal to the whole group must not end the copy before its `reset_signals` has set the
@@ -87,11 +93,24 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     })
 }
 
-/// This process's environment and the token.
-fn environment(token: HandshakeToken) -> io::Result<Vec<CString>> {
+/// This process's environment with these variables, and the token.
+fn environment(
+    token: HandshakeToken,
+    variables: &[(OsString, OsString)],
+) -> io::Result<Vec<CString>> {
     let name = VARIABLE.to_bytes();
     let token = OsString::from_vec([name, b"=", token.to_text().as_bytes()].concat());
+    // The last value of a name counts.
+    let set = |key: &OsString| variables.iter().any(|(other, _)| other == key);
+    let mut given: Vec<&(OsString, OsString)> = Vec::new();
+    for variable in variables.iter().rev() {
+        if given.iter().all(|(key, _)| *key != variable.0) {
+            given.push(variable);
+        }
+    }
     env::vars_os()
+        .filter(|(key, _)| !set(key))
+        .chain(given.into_iter().rev().cloned())
         .map(|(key, value)| (key.into_vec(), value.into_vec()))
         .filter(|(key, _)| key != name)
         .map(|(key, value)| OsString::from_vec([&key[..], b"=", &value].concat()))

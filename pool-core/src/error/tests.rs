@@ -11,7 +11,7 @@ fn not_permitted() -> io::Error {
 }
 
 /// How many variants there are, and the position of one; a new variant has to be added here.
-const VARIANTS: usize = 29;
+const VARIANTS: usize = 30;
 
 fn position(error: &Error) -> usize {
     match error {
@@ -44,6 +44,7 @@ fn position(error: &Error) -> usize {
         Error::Handle { .. } => 26,
         Error::Resources { .. } => 27,
         Error::QueueFull => 28,
+        Error::Process(_) => 29,
     }
 }
 
@@ -105,6 +106,7 @@ fn all() -> Vec<Error> {
     ];
     for cause in causes() {
         all.push(TaskError::new(ItemIndex::new(3), WorkerId::new(1), cause.clone(), 2).into());
+        all.push(ProcessError::new("one", Some(7), cause.clone()).into());
         all.push(Error::SharedFailed(cause.clone()));
         all.push(Error::WorkerStartFailed(cause.clone()));
         all.push(Error::WorkerInitFailed { worker: 1, cause: cause.clone() });

@@ -266,11 +266,6 @@ impl<F: Form> ProcessTransport<F> {
         Self::buffers(&mut self.buffers).taken.pop_front().map(Arrival::Message)
     }
 
-    pub(super) fn poll_arrivals(&self) -> bool {
-        self.buffers.as_ref().is_some_and(|buffers| !buffers.taken.is_empty())
-            || self.allocator.session.collect_for(self.allocator.job)
-    }
-
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         Self::buffers(&mut self.buffers).released.extend(batch.slot());

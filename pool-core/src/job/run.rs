@@ -21,7 +21,6 @@ use crate::{
     ids::ItemIndex,
     reentrancy::{InCall, Inside},
     session::{Message, ResultBatch},
-    stack::with_room,
     task::Form,
 };
 
@@ -102,11 +101,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         }
     }
 
-    /// Sends the first chunks now, not only when the first result is asked for.
-    pub(crate) fn start(&mut self) -> Result<(), Error> {
-        with_room::<F::Item, (), _>(|| self.fill(None))
-    }
-
     /// Makes it a background job: see [`Transport::go_to_background`].
     pub(crate) fn go_to_background(
         &mut self,
@@ -130,11 +124,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The token that may end it.
     pub(super) fn token(&self) -> Option<&CancelToken> {
         self.cancel.as_ref()
-    }
-
-    /// Takes in what has arrived, without waiting; returns whether there is anything to hand on.
-    pub(super) fn poll_arrivals(&mut self) -> bool {
-        self.transport.poll_arrivals()
     }
 
     /// The identity of the backend that runs this job.

@@ -106,12 +106,6 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
         self.advance(false, None)
     }
 
-    /// Takes in what has arrived, without waiting; returns whether the next result is there, or the
-    /// call has ended.
-    pub(crate) fn poll_arrivals(&mut self) -> bool {
-        !self.ready.is_empty() || self.job.as_mut().is_none_or(|job| job.poll_arrivals())
-    }
-
     /// When a thread has to poll again although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.job.as_ref()?.due()

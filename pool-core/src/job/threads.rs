@@ -169,10 +169,6 @@ impl<F: Form> ThreadTransport<F> {
         Arc::as_ptr(&self.backend).addr()
     }
 
-    pub(super) fn poll_arrivals(&self) -> bool {
-        !self.arrived.is_empty() || self.job.poll_arrivals()
-    }
-
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         self.arrived.pop_front()
     }

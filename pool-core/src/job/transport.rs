@@ -151,15 +151,6 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Takes in what has arrived, without waiting; returns whether there is anything to hand on.
-    pub(super) fn poll_arrivals(&self) -> bool {
-        match self {
-            Self::Processes(transport) => transport.poll_arrivals(),
-            #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.poll_arrivals(),
-        }
-    }
-
     /// Makes it a background job: from now on its arrivals are announced to the queue that
     /// has the job `queue`, or by a call of `on_progress`. Returns the number to announce, which no
     /// other job of the backend has.

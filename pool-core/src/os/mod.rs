@@ -12,6 +12,7 @@
 //! * `kept_fd.rs`: a descriptor that is kept for long beside code of the user.
 //! * `own_fds.rs`: which descriptors of this process belong to pools.
 //! * `procfs.rs`: the name of a process, its state, and its threads.
+//! * `pidfd.rs`: signals for children, and how they ended.
 //! * `parent_death.rs`: ends a process with its parent; adopts orphans.
 //! * `fork_to_subreaper.rs`: a fork whose child belongs to the nearest subreaper above.
 //! * `orphans.rs`: kills programs that dead workers had started.
@@ -23,6 +24,7 @@ mod kept_fd;
 mod orphans;
 mod own_fds;
 mod parent_death;
+mod pidfd;
 mod posix_spawn;
 mod procfs;
 mod signals;
@@ -40,8 +42,10 @@ pub(crate) use kept_fd::{FileId, KeptFd};
 pub(crate) use orphans::{kill_children, kill_orphans};
 pub(crate) use own_fds::{Listed, forget_number, list, own_descriptors, unlist};
 pub(crate) use parent_death::{
-    arm_parent_death, become_subreaper, has_ended, inherits_orphans, is_child_of, pidfd_open,
+    arm_parent_death, become_subreaper, end_with_writer, has_ended, inherits_orphans, is_child_of,
+    pidfd_open,
 };
+pub(crate) use pidfd::{ChildState, reap, send_signal};
 pub(crate) use posix_spawn::{CloseFrom, Start, posix_spawn};
 pub(crate) use procfs::{
     ProcessName, ZYGOTE, is_called, is_in_state, lasting_thread_count, other_threads, process_name,

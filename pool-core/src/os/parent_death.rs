@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use nix::{
@@ -25,6 +25,14 @@ use super::sys;
 /// change of credentials.
 pub(crate) fn arm_parent_death(expected_parent: Pid) -> bool {
     prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && is_child_of(expected_parent)
+}
+
+/// Has the kernel kill this process when the last writer of the pipe is gone; answers whether there
+/// still is one. For a process whose starter's thread may end before its process does.
+pub(crate) fn end_with_writer(pipe: BorrowedFd<'_>) -> bool {
+    sys::kill_on_input(pipe).is_ok()
+        && !poll(&mut [PollFd::new(pipe, PollFlags::POLLIN)], PollTimeout::ZERO)
+            .is_ok_and(|ready| ready > 0)
 }
 
 /// Whether `parent` is still this process's parent. A parent in an outer PID namespace reads as 0,

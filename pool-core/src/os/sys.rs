@@ -184,6 +184,20 @@ pub(crate) fn signal_of(fd: BorrowedFd<'_>) -> nix::Result<c_int> {
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
 }
 
+/// Has the kernel kill this process when the open file has something to read or loses its last
+/// writer.
+pub(crate) fn kill_on_input(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = fd.as_raw_fd();
+    let check = |code| Errno::result(code).map(drop);
+    // SAFETY: the kernel changes numbers and flags of the open file, and no memory.
+    unsafe {
+        check(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
+        check(libc::fcntl(fd, libc::F_SETOWN, libc::getpid()))?;
+        check(libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
 /// Ends this process by `signal` as soon as the handler of that signal, which calls this, returns.
 pub(crate) fn end_by(signal: c_int) {
     // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls

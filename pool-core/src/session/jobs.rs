@@ -269,15 +269,4 @@ impl Session {
             self.board.cancel(*slot);
         }
     }
-
-    /// Collects what has arrived, without waiting; returns whether there is anything for the job.
-    pub(crate) fn collect_for(&self, job: JobId) -> bool {
-        if self.is_foreign() {
-            return true;
-        }
-        let mut state = self.lock();
-        self.collect(&mut state);
-        self.handle_reports(&mut state);
-        state.inboxes.get(job).is_none_or(|i| i.job_error.is_some() || !i.messages.is_empty())
-    }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use pool_ipc::{
     Arena,
-    board::{Board, Incarnation, WakeThreshold},
+    board::{Board, Incarnation},
 };
 use pool_shm::ForkMark;
 
@@ -325,26 +325,6 @@ impl Session {
     #[cold]
     pub(crate) fn end_error(&self) -> Error {
         self.lock().gone.clone()
-    }
-
-    /// Waits until a worker has been started.
-    pub(crate) fn wait_for_pid(&self) -> Result<u32, Error> {
-        if self.is_foreign() {
-            return Err(Error::ForeignProcess);
-        }
-        let mut pid = None;
-        self.drive_until(WakeThreshold { finished: i64::MAX, has_items: false }, |state| {
-            pid = state.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
-            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_some());
-            pid.is_some() || failed || !state.phase.replaces_workers()
-        });
-        pid.ok_or_else(|| self.why_no_pid())
-    }
-
-    fn why_no_pid(&self) -> Error {
-        let state = self.lock();
-        let error = state.inboxes.iter().find_map(|(_, inbox)| inbox.job_error.clone());
-        error.unwrap_or_else(|| state.gone.clone())
     }
 
     /// The process ids of the workers that run now, in order of their ids.

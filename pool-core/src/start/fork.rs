@@ -24,20 +24,33 @@ use crate::{
 
 pub(super) struct Fork;
 
+/// Refuses to fork this process where the child could not work; `allowed`: by the caller's own
+/// promise also beside threads.
+pub(crate) fn check_fork(allowed: bool) -> Result<(), Error> {
+    if exclusive_borrows() > 0 {
+        return Err(Error::ForkWhileBorrowed);
+    }
+    if allowed {
+        return Ok(());
+    }
+    // The pool's own threads have ended while the process is forked.
+    let _paused = pause_drivers();
+    match os::lasting_thread_count().or_resources("counting the threads of this process")? {
+        1 => Ok(()),
+        threads => Err(Error::ForkWithThreads { threads }),
+    }
+}
+
+/// Writes out what is buffered: a child would write it once more.
+pub(crate) fn flush() {
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+    os::flush_c_streams();
+}
+
 impl Start for Fork {
     fn check(&self, plan: &PoolConfig) -> Result<(), Error> {
-        if exclusive_borrows() > 0 {
-            return Err(Error::ForkWhileBorrowed);
-        }
-        if plan.allow_fork_with_threads {
-            return Ok(());
-        }
-        // The pool's own threads have ended while the process is forked; see `open`.
-        let _paused = pause_drivers();
-        match os::lasting_thread_count().or_resources("counting the threads of this process")? {
-            1 => Ok(()),
-            threads => Err(Error::ForkWithThreads { threads }),
-        }
+        check_fork(plan.allow_fork_with_threads)
     }
 
     fn is_eager(&self) -> bool {
@@ -48,10 +61,7 @@ impl Start for Fork {
         let _paused = pause_drivers();
         self.check(plan)?;
         let maker: &ZygoteMaker<'_> = &|config, fds: ZygoteFds| {
-            // Bytes that are still buffered would be written twice.
-            let _ = std::io::stdout().flush();
-            let _ = std::io::stderr().flush();
-            os::flush_c_streams();
+            flush();
             let parent = getpid();
             let foreign = own_descriptors();
             // SAFETY: one thread (checked just now), so no lock is copied while another thread

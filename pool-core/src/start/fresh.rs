@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Refuses if a fresh copy would run `main`, or cannot be started.
-pub(super) fn check() -> Result<(), Error> {
+pub(crate) fn check() -> Result<(), Error> {
     roles::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
         Refusal::NotShown(errno) => Error::resources("looking at the main executable", errno),
@@ -26,7 +26,7 @@ pub(super) fn open(plan: &PoolConfig, shared: &Source) -> Result<Backend, Error>
     check()?;
     let fresh_workers = plan.method == StartMethod::Spawn;
     let maker: &ZygoteMaker<'_> = &|config: ZygoteConfig, fds: ZygoteFds| {
-        bootstrap::spawn_copy(ROLE_ZYGOTE, &config.to_words(), &fds.in_order())
+        bootstrap::spawn_copy(ROLE_ZYGOTE, &config.to_words(), &fds.in_order(), &[])
             .or_resources("starting a copy of this executable")
     };
     Session::open(plan, shared, fresh_workers, maker).map(Backend::Processes)

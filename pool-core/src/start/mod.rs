@@ -20,6 +20,10 @@ mod spawn;
 mod threads;
 
 pub(crate) use backend::{Backend, BackendClaim, WeakBackend};
+#[cfg(feature = "fork")]
+pub(crate) use fork::{check_fork, flush};
+#[cfg(any(feature = "forkserver", feature = "spawn"))]
+pub(crate) use fresh::check as check_fresh;
 pub(crate) use select::start_of;
 
 use crate::{config::PoolConfig, error::Error, shared::Source};

@@ -198,16 +198,6 @@ impl<F: Form> ThreadJob<F> {
         }
     }
 
-    /// Ends an item that is overdue; returns whether results have arrived, or none will.
-    pub(crate) fn poll_arrivals(&self) -> bool {
-        if self.control.is_foreign() {
-            return true;
-        }
-        let mut flow = lock(&self.control.flow);
-        self.end_overdue(&mut flow);
-        flow.terminated || !lock(&self.parts).is_empty()
-    }
-
     /// Takes the parts that are there; if there are none, waits for the number of chunks in
     /// `awaited`, but not for long if that is more than one, and not longer than it says.
     ///

@@ -28,3 +28,4 @@ mod task_stack;
 pub(crate) use config::from_descriptors;
 pub(crate) use config::{SharedMappings, WorkerConfig, WorkerFds, WorkerStart, arena_from};
 pub(crate) use run::{failed_start_text, live, worker_process_name};
+pub(crate) use task_stack::run_on_stack;

@@ -20,7 +20,7 @@ const USED_AT_MOST: usize = 512 << 10;
 /// # Errors
 ///
 /// The error of the system if it has no room for the stack.
-pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
+pub(crate) fn run_on_stack<F: FnOnce(StackRange)>(
     wish: Option<usize>,
     life: F,
 ) -> io::Result<std::convert::Infallible> {

@@ -89,7 +89,7 @@ impl Zygote {
             ];
             let shared = self.fds.shared.iter().map(AsFd::as_fd);
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
-            return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds);
+            return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds, &[]);
         }
         if self.mappings.is_none() {
             self.mappings = Some(self.prepare_to_fork()?);

@@ -45,7 +45,7 @@ pub(crate) fn run_fresh(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! 
         Ok(_) => {
             os::become_subreaper();
             let words = config.to_words();
-            match bootstrap::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
+            match bootstrap::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order(), &[]) {
                 Ok(zygote) => {
                     // Above all this process's copy of the socket: the parent shall see the
                     // zygote's death.

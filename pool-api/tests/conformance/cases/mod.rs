@@ -55,6 +55,9 @@ mod options;
 mod order_tasks;
 mod per_item;
 mod pinning;
+mod processes;
+mod processes_given;
+mod processes_related;
 mod randomness;
 mod retries;
 mod settings;
@@ -105,6 +108,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         locked_memory::CASES,
         locks_of_ended::CASES,
         pinning::CASES,
+        processes::CASES,
+        processes_given::CASES,
+        processes_related::CASES,
         settings::CASES,
         shared::CASES,
         randomness::CASES,

@@ -1,0 +1,107 @@
+//! The processes and threads that this process has started and that have not ended.
+//!
+//! Invariant: a child stays listed until it has ended and was reaped, whatever becomes of its
+//! handle; a process that was forked from this one begins with an empty list. At the normal end of
+//! this process daemonic children are killed, and the others waited for, but for detached ones.
+
+use std::{
+    os::fd::BorrowedFd,
+    process,
+    sync::{Arc, Mutex, MutexGuard, Once},
+};
+
+use crate::mutex::lock;
+
+/// A process or thread that runs one function.
+pub(crate) trait Running: Send + Sync {
+    /// Whether it has ended; reaps it then.
+    fn has_ended(&self) -> bool;
+    /// Waits until it has ended.
+    fn wait(&self);
+    /// Kills it; does nothing for a thread.
+    fn kill(&self);
+    fn is_daemon(&self) -> bool;
+    /// Whether this process's end does not wait for it.
+    fn is_detached(&self) -> bool;
+    /// Whether it is the calling thread.
+    fn is_current(&self) -> bool;
+    fn name(&self) -> &str;
+    /// A descriptor that is readable when it has ended.
+    fn fd(&self) -> BorrowedFd<'_>;
+    fn pid(&self) -> Option<u32>;
+}
+
+struct Children {
+    process: u32,
+    all: Vec<Arc<dyn Running>>,
+}
+
+static CHILDREN: Mutex<Children> = Mutex::new(Children { process: 0, all: Vec::new() });
+
+/// Locks the list of this process: a forked child begins with none.
+fn locked() -> MutexGuard<'static, Children> {
+    let mut children = lock(&CHILDREN);
+    let process = process::id();
+    if children.process != process {
+        // Their owners are values of the process that this one was forked from.
+        std::mem::forget(std::mem::take(&mut children.all));
+        children.process = process;
+    }
+    children
+}
+
+/// Lists a child, and reaps those that have ended.
+pub(crate) fn add(child: Arc<dyn Running>) {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        // SAFETY: the function has the form that the call asks for, and unwinds never.
+        unsafe { libc::atexit(at_exit) };
+    });
+    let ended = reap();
+    locked().all.push(child);
+    drop(ended);
+}
+
+/// The children that have not ended.
+pub(crate) fn active() -> Vec<Arc<dyn Running>> {
+    drop(reap());
+    locked().all.clone()
+}
+
+/// Takes a child off the list that has ended.
+pub(crate) fn remove(child: &Arc<dyn Running>) {
+    let mut children = locked();
+    let at = children
+        .all
+        .iter()
+        .position(|other| std::ptr::addr_eq(&raw const **other, &raw const **child));
+    let removed = at.map(|at| children.all.swap_remove(at));
+    drop(children);
+    // Its end may wait for that of a server, so the list is not locked any more.
+    drop(removed);
+}
+
+/// Takes the children off the list that have ended.
+fn reap() -> Vec<Arc<dyn Running>> {
+    let all = locked().all.clone();
+    let ended: Vec<_> = all.into_iter().filter(|child| child.has_ended()).collect();
+    ended.iter().for_each(remove);
+    ended
+}
+
+/// Ends the children of this process, which is about to end.
+pub(crate) fn end_of_process() {
+    let mut children = std::mem::take(&mut locked().all);
+    children.retain(|child| !child.is_current());
+    let (daemons, others): (Vec<_>, Vec<_>) =
+        children.into_iter().partition(|child| child.is_daemon());
+    daemons.iter().for_each(|child| child.kill());
+    // A thread cannot be killed: it ends with this process.
+    daemons.iter().filter(|child| child.pid().is_some()).for_each(|child| child.wait());
+    others.iter().filter(|child| !child.is_detached()).for_each(|child| child.wait());
+}
+
+extern "C" fn at_exit() {
+    // A panic here is a defect, and must not unwind into the C library.
+    let _ = std::panic::catch_unwind(end_of_process);
+}

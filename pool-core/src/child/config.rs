@@ -1,0 +1,92 @@
+//! What a process that runs one function is told at its start.
+
+use nix::unistd::Pid;
+use pool_affinity::CpuSet;
+use pool_ipc::{AlignedBytes, WireFault, wire};
+
+use super::{identity::Identity, work::Portable};
+use crate::environment::{EncodedEnvironment, Environment};
+
+/// Everything about a process but its function.
+#[derive(Debug, Clone)]
+pub(crate) struct ChildConfig {
+    pub(crate) identity: Identity,
+    pub(crate) cpus: Option<CpuSet>,
+    pub(crate) environment: Environment,
+}
+
+wire! {
+    /// A configuration, and the function that runs, on their way to another process.
+    #[derive(Debug, Clone)]
+    pub(crate) struct EncodedConfig {
+        name: String,
+        numbers: Vec<u32>,
+        daemon: bool,
+        parent: i32,
+        parent_name: String,
+        cpus: Option<Vec<u64>>,
+        environment: EncodedEnvironment,
+        pub(super) run: u64,
+        pub(super) function: u64,
+    }
+}
+
+impl ChildConfig {
+    /// The configuration as bytes, with the offsets of what runs in the image.
+    pub(crate) fn to_bytes(&self, portable: Portable) -> Result<AlignedBytes, WireFault> {
+        let Identity { name, numbers, daemon, parent, parent_name } = self.identity.clone();
+        pool_ipc::to_bytes(&EncodedConfig {
+            name,
+            numbers,
+            daemon,
+            parent: parent.as_raw(),
+            parent_name,
+            cpus: self.cpus.map(|cpus| cpus.iter().map(|id| id as u64).collect()),
+            environment: self.environment.encoded(),
+            run: portable.run,
+            function: portable.function,
+        })
+    }
+}
+
+impl From<EncodedConfig> for ChildConfig {
+    fn from(encoded: EncodedConfig) -> Self {
+        let EncodedConfig { name, numbers, daemon, parent, parent_name, cpus, environment, .. } =
+            encoded;
+        let ids = cpus.map(|cpus| CpuSet::from_ids(cpus.into_iter().map(|id| id as usize)));
+        Self {
+            identity: Identity {
+                name,
+                numbers,
+                daemon,
+                parent: Pid::from_raw(parent),
+                parent_name,
+            },
+            cpus: ids.and_then(Result::ok),
+            environment: environment.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_survives_its_encoding() {
+        let identity = Identity {
+            name: "one".to_string(),
+            numbers: vec![1, 2],
+            daemon: true,
+            parent: Pid::from_raw(7),
+            parent_name: "two".to_string(),
+        };
+        let cpus = Some(CpuSet::from_ids([1, 900]).unwrap());
+        let config = ChildConfig { identity, cpus, environment: Environment::default() };
+        let encoded: EncodedConfig =
+            pool_ipc::from_bytes(&config.to_bytes(Portable { run: 3, function: 4 }).unwrap())
+                .unwrap();
+        assert_eq!((encoded.run, encoded.function), (3, 4));
+        assert_eq!(format!("{config:?}"), format!("{:?}", ChildConfig::from(encoded)));
+    }
+}

@@ -1,0 +1,317 @@
+//! What a parent keeps of a process that runs one function.
+//!
+//! Invariant: how the process ended is known once, and the same for all who ask; only what the
+//! kernel or the server has told counts. A process is reaped by its own pidfd, so no other child of
+//! the program is.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    process,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags},
+    unistd::Pid,
+};
+
+use super::{
+    children::Running,
+    messages::{Inbox, Kind, Message},
+    run::Step,
+    server_link::ServerLink,
+};
+use crate::{
+    error::{Error, ExitStatus, Failure, FailureKind},
+    mutex::lock,
+    os::{self, ChildState, Listed},
+    protocol::Received,
+};
+
+/// How long the server may take to say how a process has ended, once the kernel says that it has:
+/// a server that was stopped (SIGSTOP) says it later.
+const SERVER_LIMIT: Duration = Duration::from_secs(1);
+
+/// The parts of a [`Child`].
+pub(crate) struct ChildParts {
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: Listed,
+    pub(crate) socket: Listed,
+    /// The writing end of the pipe whose end ends a daemonic process.
+    pub(crate) _death_pipe: Option<Listed>,
+    /// The server that has forked it, if it is no child of this process.
+    pub(crate) server: Option<Arc<ServerLink>>,
+}
+
+/// A process that runs one function, as its parent knows it.
+pub(crate) struct Child {
+    parts: ChildParts,
+    /// The process that has started it.
+    owner: u32,
+    detached: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    inbox: Inbox,
+    report: Option<Report>,
+    end: Option<End>,
+}
+
+/// What a process has said of its function.
+enum Report {
+    /// `None`: it was taken.
+    Value(Option<Message>),
+    Failed(FailureKind),
+    /// It could not do this.
+    Unable(Error),
+}
+
+/// How a process has ended.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// Its function has returned.
+    Value,
+    Failed(FailureKind),
+    Unable(Error),
+    /// Before its function has returned.
+    Death(ExitStatus),
+}
+
+/// The end, with what the function has returned.
+pub(crate) enum Outcome {
+    Value(Message),
+    /// It was taken before.
+    Taken,
+    End(End),
+}
+
+impl Child {
+    pub(crate) fn new(parts: ChildParts) -> Self {
+        Self::with_early(parts, Inbox::default(), Vec::new())
+    }
+
+    /// A process that has said something already.
+    pub(crate) fn with_early(parts: ChildParts, inbox: Inbox, early: Vec<Message>) -> Self {
+        let report = early.into_iter().next_back().map(Report::of);
+        let state = Mutex::new(State { inbox, report, end: None });
+        Self { parts, owner: process::id(), detached: AtomicBool::new(false), state }
+    }
+
+    /// Whether this process has started it, and not one that this process was forked from.
+    pub(crate) fn is_mine(&self) -> bool {
+        self.owner == process::id()
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.parts.pid.as_raw().unsigned_abs()
+    }
+
+    pub(crate) fn detach(&self) {
+        self.detached.store(true, Relaxed);
+    }
+
+    /// How it has ended, if it has; reaps it then.
+    pub(crate) fn end(&self) -> Option<End> {
+        let mut state = lock(&self.state);
+        if state.end.is_none() && self.is_over() {
+            state.end = self.find_end(&mut state);
+        }
+        state.end.clone()
+    }
+
+    /// How it has ended, with the value, which is taken; `None` while it runs.
+    pub(crate) fn take(&self) -> Option<Outcome> {
+        let end = self.end()?;
+        Some(match (end, &mut lock(&self.state).report) {
+            (End::Value, Some(Report::Value(value))) => {
+                value.take().map_or(Outcome::Taken, Outcome::Value)
+            }
+            (end, _) => Outcome::End(end),
+        })
+    }
+
+    /// Waits until it has ended, at most for `limit`; whether it has.
+    pub(crate) fn wait_within(&self, limit: Option<Duration>) -> bool {
+        let begin = Instant::now();
+        while self.end().is_none() {
+            let left = limit.map(|limit| limit.saturating_sub(begin.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            // Any answer: the loop looks again.
+            let _ = self.poll(left);
+        }
+        true
+    }
+
+    /// Waits for what brings its end nearer.
+    fn poll(&self, limit: Option<Duration>) -> nix::Result<i32> {
+        let pollin = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        match &self.parts.server {
+            // It has ended, and the server has not said how.
+            Some(server) if self.is_over() => {
+                let (socket, server) = (self.parts.socket.as_fd(), server.pidfd());
+                os::poll(&mut [pollin(socket), pollin(server)], limit)
+            }
+            _ => os::poll(&mut [pollin(self.fd())], limit),
+        }
+    }
+
+    /// Whether the kernel says that it has ended. A program that has closed the descriptor cannot
+    /// be told.
+    fn is_over(&self) -> bool {
+        let Ok(pidfd) = self.parts.pidfd.intact() else { return true };
+        let mut watched = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        loop {
+            match os::poll(&mut watched, Some(Duration::ZERO)) {
+                Err(Errno::EINTR) => {}
+                result => return result.is_ok_and(|ready| ready > 0),
+            }
+        }
+    }
+
+    /// How it has ended; `None` while its server has not said it.
+    fn find_end(&self, state: &mut State) -> Option<End> {
+        let status = match &self.parts.server {
+            Some(server) => {
+                let until = Instant::now() + SERVER_LIMIT;
+                loop {
+                    // Without its socket nothing more can be heard of it.
+                    let gone = server.has_ended() || self.parts.socket.intact().is_err();
+                    match self.read(state) {
+                        Some(status) => break status,
+                        None if gone => break ExitStatus::Unknown,
+                        None => {}
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    // Any answer: the loop looks again.
+                    let _ = self.poll(Some(left));
+                }
+            }
+            None => {
+                let status = match self.parts.pidfd.intact().and_then(os::reap) {
+                    Ok(ChildState::Ended(status)) => ExitStatus::from_wait(status),
+                    Ok(ChildState::Running) => return None,
+                    Ok(ChildState::NotMine) | Err(_) => ExitStatus::Unknown,
+                };
+                self.read(state);
+                status
+            }
+        };
+        Some(match (&state.report, status) {
+            (Some(Report::Failed(kind)), _) => End::Failed(kind.clone()),
+            (Some(Report::Unable(error)), _) => End::Unable(error.clone()),
+            (Some(Report::Value(_)), ExitStatus::Code(0) | ExitStatus::Unknown) => End::Value,
+            (_, status) => End::Death(status),
+        })
+    }
+
+    /// Reads what has come; the status, if the server has sent it.
+    fn read(&self, state: &mut State) -> Option<ExitStatus> {
+        // A program that has closed the socket finds out no more.
+        let socket = self.parts.socket.intact().ok()?;
+        loop {
+            match state.inbox.receive(socket) {
+                Ok(Received::Message(message)) if message.kind == Kind::Ended => {
+                    let status = u32::try_from(message.numbers[0]).unwrap_or(0).cast_signed();
+                    return Some(ExitStatus::from_wait(status));
+                }
+                Ok(Received::Message(message)) => state.report = Some(Report::of(message)),
+                Ok(Received::Empty | Received::Closed) => return None,
+                Err(error) => {
+                    let failed = Error::resources("receiving what a process returned", error);
+                    let lost = state.report.is_none();
+                    if lost {
+                        state.report = Some(Report::Unable(failed));
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Sends it a signal, unless it has ended.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        // While the state is locked, no other thread reaps it.
+        let mut state = lock(&self.state);
+        if state.end.is_none() && self.is_over() {
+            state.end = self.find_end(&mut state);
+        }
+        if state.end.is_some() {
+            return Ok(());
+        }
+        match os::send_signal(self.parts.pidfd.intact()?, signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl Report {
+    fn of(message: Message) -> Self {
+        match message.kind {
+            Kind::Value => Self::Value(Some(message)),
+            Kind::Failed => match pool_ipc::from_bytes::<Failure>(&message.bytes) {
+                Ok(failure) => Self::Failed(failure.kind),
+                Err(_) => Self::Failed(FailureKind::BadResult),
+            },
+            _ => {
+                let [step, errno] = message.numbers;
+                let errno = i32::try_from(errno).unwrap_or(libc::EIO);
+                let source = io::Error::from_raw_os_error(errno);
+                Self::Unable(Error::resources(Step::what(step), source))
+            }
+        }
+    }
+}
+
+impl Running for Child {
+    fn has_ended(&self) -> bool {
+        self.end().is_some()
+    }
+
+    fn wait(&self) {
+        self.wait_within(None);
+    }
+
+    fn kill(&self) {
+        // It has ended, or has other rights than this process by now.
+        let _ = self.signal(libc::SIGKILL);
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.parts.daemon
+    }
+
+    fn is_detached(&self) -> bool {
+        self.detached.load(Relaxed)
+    }
+
+    fn is_current(&self) -> bool {
+        false
+    }
+
+    fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.parts.pidfd.as_fd()
+    }
+
+    fn pid(&self) -> Option<u32> {
+        Some(self.process_id())
+    }
+}

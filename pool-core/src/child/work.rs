@@ -1,0 +1,103 @@
+//! The function of a process, without its types.
+//!
+//! Invariant: `run` of a portable function was made together with its function's address, for that
+//! function's type, and both come from the process that has asked for it, which runs this image.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pool_ipc::{AlignedBytes, Decoder, Encoder, Wire, WireFault};
+use pool_shm::SharedSegment;
+
+use super::messages::Message;
+use crate::{
+    bootstrap,
+    compact::Compact,
+    error::{Error, FailureKind},
+    panic::{in_task, take_panic},
+    stack::with_room,
+};
+
+/// What the function has returned, encoded.
+pub(crate) struct Returned {
+    pub(crate) bytes: AlignedBytes,
+    pub(crate) segments: Vec<SharedSegment>,
+}
+
+/// Runs the function, and encodes what it returns.
+pub(crate) type Work = Box<dyn FnOnce() -> Result<Returned, FailureKind>>;
+
+type RunPortable = fn(usize, Message) -> Result<Returned, FailureKind>;
+
+/// A function and what runs it, by their offsets in the image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable {
+    pub(super) run: u64,
+    pub(super) function: u64,
+}
+
+impl Portable {
+    /// # Errors
+    ///
+    /// [`Error::ForeignFunction`].
+    pub(crate) fn new<A: Wire, R: Wire>(function: fn(A) -> R) -> Result<Self, Error> {
+        let run: RunPortable = run_portable::<A, R>;
+        let offset = |address| bootstrap::offset_of(address).ok_or(Error::ForeignFunction);
+        let function = (function as *const ()).expose_provenance();
+        Ok(Self { run: offset(run as usize)?, function: offset(function)? })
+    }
+
+    /// What runs it in this process, once its argument is there; `None`: the offsets lead nowhere.
+    pub(super) fn into_work(self, argument: Message) -> Option<Work> {
+        let run = bootstrap::address_of(self.run).filter(|_| self.run != 0)?;
+        let function = bootstrap::address_of(self.function)?;
+        // SAFETY: see the module: the offset is that of a `RunPortable`.
+        let run = unsafe { std::mem::transmute::<usize, RunPortable>(run) };
+        Some(Box::new(move || run(function, argument)))
+    }
+}
+
+fn run_portable<A: Wire, R: Wire>(
+    function: usize,
+    mut argument: Message,
+) -> Result<Returned, FailureKind> {
+    // SAFETY: see the module: the address is that of a `fn(A) -> R`.
+    let function = unsafe {
+        std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function))
+    };
+    with_room::<A, R, _>(move || {
+        let undecodable = |fault| match fault {
+            WireFault::Segment(fault) => FailureKind::Handle { fault },
+            _ => FailureKind::Undecodable,
+        };
+        // Kept until the handles of the argument have them.
+        let kept = argument.open_segments().map_err(|fault| FailureKind::Handle { fault })?;
+        let mut decoder = Decoder::new();
+        decoder.set_segments(&argument.ids);
+        let decoded = decoder.decode::<A>(&argument.bytes).map_err(undecodable)?;
+        drop((kept, argument));
+        run(move || function(decoded))
+    })
+}
+
+/// What runs `function` with its argument in a process that has inherited both.
+pub(crate) fn inherited<A: Send + 'static, R: Wire>(
+    function: impl FnOnce(A) -> R + 'static,
+    argument: Compact<A>,
+) -> Work {
+    Box::new(move || with_room::<A, R, _>(move || run(move || function(argument.into_inner()))))
+}
+
+/// Runs code of the user, and encodes what it returns.
+fn run<R: Wire>(act: impl FnOnce() -> R) -> Result<Returned, FailureKind> {
+    let value = in_task(|| catch_unwind(AssertUnwindSafe(act))).map_err(take_panic)?;
+    let mut encoder = Encoder::new();
+    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(&value)));
+    let bytes = encoded.map_err(take_panic)?.map_err(|fault| match fault {
+        WireFault::Segment(fault) => FailureKind::Handle { fault },
+        _ => FailureKind::BadResult,
+    })?;
+    let segments = encoder.take_segments();
+    // The value's end may be user code, too; it belongs to the function.
+    in_task(|| catch_unwind(AssertUnwindSafe(|| drop(value)))).map_err(take_panic)?;
+    Ok(Returned { bytes, segments })
+}

@@ -1,0 +1,274 @@
+//! Starts a process of one function, by each start method.
+//!
+//! Invariant: whatever fails before the process is there leaves nothing behind. What fails in it is
+//! the end of that process.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+use nix::{
+    fcntl::OFlag,
+    sys::signal::{SigSet, SigmaskHow, pthread_sigmask},
+    unistd::{ForkResult, Pid, fork, getpid, pipe2},
+};
+use pool_ipc::{Encoder, Wire, WireFault};
+use pool_shm::SharedSegment;
+
+use super::handle::Process;
+#[cfg(feature = "threads")]
+use super::thread::ThreadRun;
+use crate::{
+    bootstrap::{self, ROLE_PROCESS},
+    child::{
+        Child, ChildConfig, ChildParts, ChildStart, DeathLink, Kind, NotStarted, Portable,
+        ServerLink, Started, Work, child_pidfd, children, end_child, inherited, packet_pair,
+        run_here, send_bytes,
+    },
+    compact::Compact,
+    driver::pause_drivers,
+    error::{Error, OrResources},
+    os::{self, Listed, own_descriptors},
+    start,
+    start_method::StartMethod,
+};
+
+/// What was tried when a process could not be started.
+const STARTING: &str = "starting a process";
+
+/// What the process runs.
+pub(super) enum Task<A, R> {
+    Function { function: fn(A) -> R, argument: Compact<A> },
+    Closure(Box<dyn FnOnce() -> R + Send>),
+}
+
+/// Starts the process.
+pub(super) fn start<A: Wire, R: Wire>(
+    method: StartMethod,
+    config: ChildConfig,
+    task: Task<A, R>,
+    fork_with_threads: bool,
+) -> Result<Process<R>, Error> {
+    #[cfg(feature = "threads")]
+    if method == StartMethod::Threads {
+        let act: Box<dyn FnOnce() -> R + Send> = match task {
+            Task::Function { function, argument } => {
+                Box::new(move || function(argument.into_inner()))
+            }
+            Task::Closure(closure) => closure,
+        };
+        return Ok(Process::of_thread(ThreadRun::start(config, act)?));
+    }
+    let child = Arc::new(start_process(method, config, task, fork_with_threads)?);
+    children::add(child.clone());
+    Ok(Process::of_child(child, method))
+}
+
+fn start_process<A: Wire, R: Wire>(
+    method: StartMethod,
+    config: ChildConfig,
+    task: Task<A, R>,
+    fork_with_threads: bool,
+) -> Result<Child, Error> {
+    match (method, task) {
+        #[cfg(feature = "fork")]
+        (StartMethod::Fork, Task::Function { function, argument }) => {
+            by_fork(config, inherited(function, argument), fork_with_threads)
+        }
+        #[cfg(feature = "fork")]
+        (StartMethod::Fork, Task::Closure(closure)) => {
+            by_fork(config, inherited(|()| closure(), Compact::new(())), fork_with_threads)
+        }
+        #[cfg(feature = "spawn")]
+        (StartMethod::Spawn, Task::Function { function, argument }) => {
+            by_spawn(encode(config, function, argument)?)
+        }
+        #[cfg(feature = "forkserver")]
+        (StartMethod::ForkServer, Task::Function { function, argument }) => {
+            // The server may be older than what this process has set since.
+            let config = ChildConfig { environment: config.environment.completed(), ..config };
+            by_server(encode(config, function, argument)?)
+        }
+        (method, Task::Closure(_)) => Err(Error::NotSupported {
+            method,
+            what: "closures: a function and its argument can cross, or use fork or threads",
+        }),
+        (method, _) => Err(Error::NotSupported { method, what: "processes" }),
+    }
+}
+
+/// The ends of the socket between a process and its parent, and those of the pipe whose end ends a
+/// daemonic process.
+struct Ends {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    death_pipe: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Ends {
+    fn new(with_pipe: bool) -> io::Result<Self> {
+        let (ours, theirs) = packet_pair()?;
+        let death_pipe = with_pipe.then(|| pipe2(OFlag::O_CLOEXEC)).transpose()?;
+        Ok(Self { ours, theirs, death_pipe })
+    }
+}
+
+/// What the parent keeps, once the process is there; without it the process is killed.
+fn parts(
+    config: &ChildConfig,
+    (pid, pidfd): (Pid, OwnedFd),
+    ours: OwnedFd,
+    death_pipe: Option<OwnedFd>,
+    server: Option<Arc<ServerLink>>,
+) -> Result<ChildParts, Error> {
+    let copy = pidfd.try_clone();
+    let list = move || {
+        Ok::<_, io::Error>((
+            Listed::new(pidfd)?,
+            Listed::new(ours)?,
+            death_pipe.map(Listed::new).transpose()?,
+        ))
+    };
+    match list() {
+        Ok((pidfd, socket, death_pipe)) => Ok(ChildParts {
+            name: config.identity.name.clone(),
+            daemon: config.identity.daemon,
+            pid,
+            pidfd,
+            socket,
+            _death_pipe: death_pipe,
+            server,
+        }),
+        Err(error) => {
+            if let Ok(pidfd) = copy {
+                end_child(pidfd.as_fd());
+            }
+            Err(Error::resources(STARTING, error))
+        }
+    }
+}
+
+/// Forks this process.
+#[cfg(feature = "fork")]
+fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child, Error> {
+    let paused = pause_drivers();
+    start::check_fork(with_threads)?;
+    let Ends { ours, theirs, death_pipe } =
+        Ends::new(config.identity.daemon).or_resources(STARTING)?;
+    start::flush();
+    let starter = getpid();
+    let foreign = own_descriptors();
+    // A signal must neither run a handler of this process in the child, nor get lost there.
+    let mut mask = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))
+        .or_resources(STARTING)?;
+    // SAFETY: one thread (checked just now), so no lock is copied while another thread holds it, or
+    // the caller has promised that this does no harm.
+    let forked = unsafe { fork() };
+    if let Ok(ForkResult::Child) = forked {
+        bootstrap::reset_signals_of_process();
+        os::null_stdin();
+        os::fill_output();
+        foreign.close();
+        os::close_for_good(&ours);
+        let death_link = match &death_pipe {
+            None => DeathLink::None,
+            Some((reader, writer)) => {
+                os::close_for_good(writer);
+                DeathLink::Pipe(os::take_for_good(reader))
+            }
+        };
+        let socket = os::take_for_good(&theirs);
+        std::mem::forget((ours, theirs, death_pipe, paused));
+        run_here(config, ChildStart { socket, death_link, starter, has_variables: false }, work)
+    }
+    drop(foreign);
+    let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    debug_assert_eq!(restored, Ok(()));
+    let pid = match forked {
+        Ok(ForkResult::Parent { child }) => child,
+        Ok(ForkResult::Child) => unreachable!("the child runs its function"),
+        Err(errno) => return Err(Error::resources("forking this process", errno)),
+    };
+    let pidfd = child_pidfd(pid).or_resources(STARTING)?;
+    // Its ends are the process's alone from here on.
+    drop(theirs);
+    let writer = death_pipe.map(|(_, writer)| writer);
+    parts(&config, (pid, pidfd), ours, writer, None).map(Child::new)
+}
+
+/// What a fresh process is sent: its configuration and its argument, encoded.
+struct Sent {
+    config: ChildConfig,
+    config_bytes: pool_ipc::AlignedBytes,
+    argument: pool_ipc::AlignedBytes,
+    /// Kept until the descriptors are on their way.
+    segments: Vec<SharedSegment>,
+}
+
+#[cfg(any(feature = "forkserver", feature = "spawn"))]
+fn encode<A: Wire, R: Wire>(
+    config: ChildConfig,
+    function: fn(A) -> R,
+    argument: Compact<A>,
+) -> Result<Sent, Error> {
+    start::check_fresh()?;
+    let portable = Portable::new(function)?;
+    let failed = |fault| match fault {
+        WireFault::Segment(fault) => Error::Handle { index: Some(0), fault },
+        _ => Error::Encode { index: 0 },
+    };
+    let mut encoder = Encoder::new();
+    let bytes = encoder.to_bytes(&*argument).map_err(failed)?;
+    let config_bytes = config.to_bytes(portable).map_err(|_| {
+        Error::InvalidInput("name, env and current_dir are too large to be sent".to_string())
+    })?;
+    Ok(Sent { config, config_bytes, argument: bytes, segments: encoder.take_segments() })
+}
+
+impl Sent {
+    /// Puts both messages into the socket.
+    fn send(&self, socket: &OwnedFd) -> Result<(), Error> {
+        let socket = socket.as_fd();
+        send_bytes(socket, Kind::Config, &self.config_bytes, &[])
+            .and_then(|()| send_bytes(socket, Kind::Argument, &self.argument, &self.segments))
+            .or_resources("sending the argument of a process")
+    }
+}
+
+/// Starts a fresh copy of the executable.
+#[cfg(feature = "spawn")]
+fn by_spawn(sent: Sent) -> Result<Child, Error> {
+    let Ends { ours, theirs, death_pipe } =
+        Ends::new(sent.config.identity.daemon).or_resources(STARTING)?;
+    sent.send(&ours)?;
+    let reader = death_pipe.as_ref().map(|(reader, _)| reader.as_fd());
+    let fds: Vec<_> = [theirs.as_fd()].into_iter().chain(reader).collect();
+    let variables = sent.config.environment.variables();
+    let pid = bootstrap::spawn_copy(ROLE_PROCESS, &[], &fds, variables)
+        .or_resources("starting a copy of this executable")?;
+    let pidfd = child_pidfd(pid).or_resources(STARTING)?;
+    let writer = death_pipe.map(|(_, writer)| writer);
+    parts(&sent.config, (pid, pidfd), ours, writer, None).map(Child::new)
+}
+
+/// Has the server fork a process.
+#[cfg(feature = "forkserver")]
+fn by_server(sent: Sent) -> Result<Child, Error> {
+    let Ends { ours, theirs, .. } = Ends::new(false).or_resources(STARTING)?;
+    sent.send(&ours)?;
+    let server = ServerLink::get()?;
+    match server.fork_process(theirs, ours.as_fd()) {
+        Ok(Started { pid, pidfd, inbox, early }) => {
+            let parts = parts(&sent.config, (pid, pidfd), ours, None, Some(server))?;
+            Ok(Child::with_early(parts, inbox, early))
+        }
+        Err(NotStarted::Error(error)) => Err(error),
+        // The process may have been started, so no other server is asked for another one.
+        Err(NotStarted::Gone) => {
+            Err(Error::resources(STARTING, "the server that forks it was killed meanwhile"))
+        }
+    }
+}
