@@ -90,18 +90,18 @@ struct Inner {
     /// How many threads are parked: a thread that was told to stop may still be there when the next
     /// one starts.
     parked: AtomicUsize,
-    nap: Mutex<Nap>,
+    nap: Mutex<Parking>,
     wake_up: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Nap {
+struct Parking {
     wake_count: u64,
-    thread: Option<Thread>,
+    thread: Option<DriverThread>,
 }
 
 #[derive(Debug)]
-struct Thread {
+struct DriverThread {
     handle: JoinHandle<()>,
     /// Told to stop, for good: the next thread has a flag of its own.
     stops: Arc<AtomicBool>,
@@ -235,7 +235,7 @@ impl Inner {
             .map_err(|error| {
                 stack::refusal("starting the thread for a pool's futures", error, self.stack)
             })?;
-        nap.thread = Some(Thread { handle, stops, over });
+        nap.thread = Some(DriverThread { handle, stops, over });
         self.runs.store(true, Ordering::Release);
         drop(nap);
         drivers.all.retain(|driver| driver.strong_count() > 0);
@@ -256,7 +256,7 @@ impl Inner {
         }
         drop(nap);
         self.wake_up.notify_all();
-        let Some(Thread { handle, over, .. }) = thread else { return false };
+        let Some(DriverThread { handle, over, .. }) = thread else { return false };
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
         }
@@ -333,7 +333,7 @@ impl DriverLoop<'_> {
 
     fn nap(&mut self, limit: Duration) {
         let nap = lock(&self.inner.nap);
-        let sleeps = |nap: &mut Nap| nap.wake_count == self.wake_count_seen && !self.stops();
+        let sleeps = |nap: &mut Parking| nap.wake_count == self.wake_count_seen && !self.stops();
         let woken = self.inner.wake_up.wait_timeout_while(nap, limit, sleeps);
         self.wake_count_seen = woken.unwrap_or_else(PoisonError::into_inner).0.wake_count;
     }
@@ -346,7 +346,8 @@ impl DriverLoop<'_> {
         drop(driven);
         if idle {
             let nap = lock(&self.inner.nap);
-            let sleeps = |nap: &mut Nap| nap.wake_count == self.wake_count_seen && !self.stops();
+            let sleeps =
+                |nap: &mut Parking| nap.wake_count == self.wake_count_seen && !self.stops();
             let woken = self.inner.wake_up.wait_while(nap, sleeps);
             self.wake_count_seen = woken.unwrap_or_else(PoisonError::into_inner).wake_count;
         }

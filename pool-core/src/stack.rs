@@ -35,7 +35,7 @@ const USUAL: std::ops::RangeInclusive<usize> = 2 << 20..=1 << 30;
 
 /// Bytes of a stack: the size that is set, or the soft value of `RLIMIT_STACK`.
 pub(crate) fn size(wish: Option<usize>) -> usize {
-    wish.unwrap_or_else(|| usual(soft_limit()))
+    wish.unwrap_or_else(|| default_size(soft_limit()))
 }
 
 /// Bytes of the stack of a thread that runs callbacks and decodes results, which may need as much
@@ -50,7 +50,7 @@ pub(crate) fn soft_limit() -> Option<u64> {
     (soft != RLIM_INFINITY).then_some(soft)
 }
 
-fn usual(limit: Option<u64>) -> usize {
+fn default_size(limit: Option<u64>) -> usize {
     let bytes = limit.map_or(UNLIMITED, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     bytes.clamp(*USUAL.start(), *USUAL.end())
 }
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_stack_without_a_wish_is_that_of_a_program() {
-        assert_eq!(usual(None), 8 << 20);
-        assert_eq!(usual(Some(16 << 20)), 16 << 20);
-        assert_eq!(usual(Some(64 << 10)), 2 << 20);
-        assert_eq!(usual(Some(1 << 45)), 1 << 30);
+        assert_eq!(default_size(None), 8 << 20);
+        assert_eq!(default_size(Some(16 << 20)), 16 << 20);
+        assert_eq!(default_size(Some(64 << 10)), 2 << 20);
+        assert_eq!(default_size(Some(1 << 45)), 1 << 30);
         assert_eq!(size(Some(1 << 20)), 1 << 20);
         assert_eq!(size_beside(Some(1 << 33)), 1 << 33);
         assert_eq!(size_beside(Some(1 << 20)), size(None));

@@ -11,13 +11,13 @@ use std::{
 /// One line of the buffer; its alignment is that of the whole buffer.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
-struct Line([u8; AlignedBytes::ALIGN]);
+struct CacheLine([u8; AlignedBytes::ALIGN]);
 
 /// Bytes in private memory, aligned to 128, that keep their room when they are filled again.
 #[derive(Default)]
 pub struct AlignedBytes {
     /// The lines that `len` bytes take; the first `len` bytes are initialised.
-    lines: Vec<MaybeUninit<Line>>,
+    lines: Vec<MaybeUninit<CacheLine>>,
     len: usize,
 }
 

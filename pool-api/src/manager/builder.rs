@@ -39,7 +39,7 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// use pool_api::PoolManager;
     ///
     /// let manager = PoolManager::with_static_args(10u64, |w, x: u64| x * *w.shared).start()?;
-    /// manager.put(4).expect("open");
+    /// manager.put(4).expect("the manager is open");
     /// assert_eq!(manager.get()?, 40);
     /// # Ok::<(), pool_api::ManagerError>(())
     /// ```
@@ -116,7 +116,7 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
     /// .size(1)
     /// .pool_options(|pool| pool.task_timeout(Duration::from_millis(50)))
     /// .start()?;
-    /// manager.put(60_000).expect("open");
+    /// manager.put(60_000).expect("the manager is open");
     /// assert!(matches!(manager.get(), Err(ManagerError::Failed(_))));
     /// # Ok::<(), ManagerError>(())
     /// ```

@@ -32,7 +32,8 @@ pub enum ManagerError<A = ()> {
     WorkersGone,
     /// The manager was started before.
     AlreadyStarted,
-    /// The items of an earlier [`put_async`](super::PoolManager::put_async) have not all been put.
+    /// [`join_async`](super::PoolManager::join_async) has not returned since the last
+    /// [`put_async`](super::PoolManager::put_async).
     FeederRunning,
     /// The task failed, or the pool did: the error says how. Of an item that was put, this is the
     /// answer.
@@ -51,6 +52,31 @@ impl<A> ManagerError<A> {
         }
     }
 
+    /// This error without its item, for a function whose error has none.
+    ///
+    /// ```
+    /// use pool_api::{ManagerError, PoolManager};
+    ///
+    /// fn put_all(manager: &PoolManager<u64, u64>) -> Result<(), ManagerError> {
+    ///     (0..10).try_for_each(|x| manager.put(x)).map_err(ManagerError::without_item)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn without_item(self) -> ManagerError {
+        match self {
+            Self::Full(_) => ManagerError::Full(()),
+            Self::NotStarted(_) => ManagerError::NotStarted(()),
+            Self::Closed(_) => ManagerError::Closed(()),
+            Self::Refused { error, .. } => ManagerError::Refused { item: (), error },
+            Self::Empty => ManagerError::Empty,
+            Self::NothingOutstanding => ManagerError::NothingOutstanding,
+            Self::WorkersGone => ManagerError::WorkersGone,
+            Self::AlreadyStarted => ManagerError::AlreadyStarted,
+            Self::FeederRunning => ManagerError::FeederRunning,
+            Self::Failed(error) => ManagerError::Failed(error),
+        }
+    }
+
     fn text(&self) -> &'static str {
         match self {
             Self::Full(_) => "the manager has no room for the item",
@@ -62,7 +88,7 @@ impl<A> ManagerError<A> {
             Self::WorkersGone => "the manager was terminated and has no workers",
             Self::AlreadyStarted => "the manager was started before",
             Self::FeederRunning => {
-                "the items of an earlier put_async are still being put: call join_async first"
+                "join_async was not called since the last put_async: call it first"
             }
             Self::Failed(_) => "an item failed",
         }

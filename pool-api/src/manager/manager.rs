@@ -23,21 +23,22 @@ use crate::Error;
 /// by side. A worker that dies costs the item in its hands, whose `get` returns the error, and is
 /// replaced.
 ///
-/// At most [`queue_size`](super::ManagerBuilder::queue_size) items wait for a worker, and at most
-/// 65 536 items have been put whose results were not taken: a program that only puts stops there
-/// until another thread gets.
+/// At most [`queue_size`](super::ManagerBuilder::queue_size) items wait for a worker, at most
+/// 65 536 items have been put whose results were not taken, and no item is taken while results
+/// that were not taken have more than [`max_result_bytes`](crate::Builder::max_result_bytes): a
+/// program that only puts waits there until another thread gets.
 ///
 /// ```
-/// use pool_api::PoolManager;
+/// use pool_api::{ManagerError, PoolManager};
 ///
 /// let manager = PoolManager::builder(|word: String| word.len()).size(2).ordered(true).start()?;
 /// for word in ["tea", "cake"] {
-///     manager.put(word.to_owned()).expect("open");
+///     manager.put(word.to_owned()).map_err(ManagerError::without_item)?;
 /// }
 /// assert_eq!(manager.get()?, 3);
 /// assert_eq!(manager.get()?, 4);
 /// manager.join()?;
-/// # Ok::<(), pool_api::ManagerError>(())
+/// # Ok::<(), ManagerError>(())
 /// ```
 #[must_use = "the drop of a manager ends its workers"]
 pub struct PoolManager<A: Wire, R: Wire> {
@@ -55,12 +56,14 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::AlreadyStarted`], also after the end; [`ManagerError::Failed`] where the
-    /// workers do not start, and the manager can be started again.
+    /// [`ManagerError::AlreadyStarted`]; [`ManagerError::Closed`] after the end; and
+    /// [`ManagerError::Failed`] where the workers do not start: then it can be tried again.
     pub fn start(&self) -> Result<(), ManagerError> {
         let feeder = self.feeder(); // two starts at once: one after the other
-        if self.state.stage() != Stage::New {
-            return Err(ManagerError::AlreadyStarted);
+        match self.state.stage() {
+            Stage::New => {}
+            Stage::Started => return Err(ManagerError::AlreadyStarted),
+            _ => return Err(ManagerError::Closed(())),
         }
         self.state.workers.start().map_err(ManagerError::Failed)?;
         self.state.advance(Stage::Started);
@@ -98,8 +101,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     }
 
     /// Puts the items one after the other in a thread of its own, called `pool-feeder`, and returns
-    /// at once. The thread ends with the items, at the first that is refused, and when the manager
-    /// is closed; it may wait for its iterator then.
+    /// at once. The thread ends after the last item, at the first refused one, or when the manager
+    /// is closed; if it is waiting for its iterator then, it ends at the iterator's next item.
     ///
     /// ```
     /// use pool_api::PoolManager;
@@ -113,8 +116,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::FeederRunning`] before the items of an earlier call were put, and
-    /// [`join_async`](PoolManager::join_async) has returned; [`ManagerError::NotStarted`],
+    /// [`ManagerError::FeederRunning`] until [`join_async`](PoolManager::join_async) has returned
+    /// for the earlier call; [`ManagerError::NotStarted`],
     /// [`ManagerError::Closed`]; [`ManagerError::Failed`] where there is no thread to be had.
     pub fn put_async<I>(&self, items: I) -> Result<(), ManagerError>
     where
@@ -126,11 +129,11 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
             Stage::Started => {}
             _ => return Err(ManagerError::Closed(())),
         }
-        if feeder.is_some() {
+        if feeder.is_some() || self.state.feeders.load(SeqCst) > 0 {
             return Err(ManagerError::FeederRunning);
         }
         let items = items.into_iter();
-        self.state.feeds.store(true, SeqCst);
+        self.state.feeders.fetch_add(1, SeqCst);
         *feeder = Some(feed(&self.state, items).map_err(|source| {
             ManagerError::Failed(Error::Resources {
                 what: "starting the thread that puts items",
@@ -160,10 +163,14 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
 
     /// Takes one result, and waits for it: the next in the order of the puts if the manager is
     /// [`ordered`](super::ManagerBuilder::ordered), that of the task that ended first otherwise.
+    /// It does not wait for an item that another thread has yet to [`put`](PoolManager::put): that
+    /// is [`ManagerError::NothingOutstanding`] at once. Items of
+    /// [`put_async`](PoolManager::put_async) are waited for.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Failed`] is the answer for an item whose task failed;
+    /// [`ManagerError::Failed`] is the answer for an item whose task failed (its text counts the
+    /// puts as futures, from 0: [`TaskError::future`](crate::TaskError::future));
     /// [`ManagerError::NothingOutstanding`] where there is nothing to wait for,
     /// [`ManagerError::WorkersGone`] after [`terminate`](PoolManager::terminate),
     /// [`ManagerError::NotStarted`].
@@ -190,8 +197,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
         self.state.get(Instant::now().checked_add(limit))?.map_err(ManagerError::Failed)
     }
 
-    /// Takes all results, those of items that [`put_async`](PoolManager::put_async) has yet to put
-    /// among them, and waits for them; in the order of [`get`](PoolManager::get). Where no further
+    /// Waits for all results and returns them, in the order of [`get`](PoolManager::get), with
+    /// those of items that [`put_async`](PoolManager::put_async) has not put yet. Where no further
     /// result can come, as after [`terminate`](PoolManager::terminate), the last element says why.
     pub fn get_all(&self) -> Vec<Result<R, ManagerError>> {
         let mut all = Vec::new();
@@ -224,7 +231,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     }
 
     /// Takes back the items that no worker has begun, and drops them; returns how many there were.
-    /// No result comes for them.
+    /// No result comes for them. Items that [`put_async`](PoolManager::put_async) has not put yet
+    /// are not touched.
     pub fn clear_tasks(&self) -> usize {
         self.state.unread.cancel()
     }
@@ -241,7 +249,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     }
 
     /// Closes the manager, and waits until the workers have finished what was put, and have ended.
-    /// The results can still be taken.
+    /// The results can still be taken. Items that [`put_async`](PoolManager::put_async) has not put
+    /// yet are dropped: call [`join_async`](PoolManager::join_async) first.
     ///
     /// # Errors
     ///
@@ -255,7 +264,10 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
         self.close();
         self.state.workers.stop().map_err(ManagerError::Failed)?;
         self.state.advance(Stage::Joined);
-        Ok(())
+        match self.state.stage() {
+            Stage::Terminated => Err(ManagerError::WorkersGone),
+            _ => Ok(()),
+        }
     }
 
     /// Kills the workers at once, and drops items and results that were not taken; under Threads

@@ -12,7 +12,7 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
     /// use pool_api::PoolManager;
     ///
     /// let sum = PoolManager::builder(|x: u64| x * x).size(2).scope(|manager| {
-    ///     (0..10).try_for_each(|x| manager.put(x)).expect("open");
+    ///     (0..10).try_for_each(|x| manager.put(x)).expect("the manager is open");
     ///     manager.get_all().into_iter().sum::<Result<u64, _>>()
     /// })??;
     /// assert_eq!(sum, 285);

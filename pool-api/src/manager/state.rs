@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -39,8 +39,8 @@ const STAGES: [Stage; 5] =
 pub(super) struct ManagerState<A, R> {
     pub(super) workers: Box<dyn Workers<A, R>>,
     stage: AtomicU8,
-    /// Whether a thread puts the items of an iterator.
-    pub(super) feeds: AtomicBool,
+    /// How many threads put the items of an iterator.
+    pub(super) feeders: AtomicUsize,
     /// How many results were taken.
     takes: AtomicU64,
     /// Locked while an item is handed over.
@@ -60,7 +60,7 @@ impl<A, R> ManagerState<A, R> {
         Self {
             workers,
             stage: AtomicU8::new(Stage::New as u8),
-            feeds: AtomicBool::new(false),
+            feeders: AtomicUsize::new(0),
             takes: AtomicU64::new(0),
             order: Mutex::new(()),
             unread: Unread::default(),
@@ -146,7 +146,7 @@ impl<A, R> ManagerState<A, R> {
                 Stage::Terminated => return Err(ManagerError::WorkersGone),
                 _ => {}
             }
-            let feeds = self.feeds.load(SeqCst);
+            let feeds = self.feeders.load(SeqCst) > 0;
             if let Some(handle) = self.unread.take(self.ordered) {
                 let answer = handle.get();
                 self.takes.fetch_add(1, SeqCst);
@@ -168,7 +168,7 @@ impl<A, R> ManagerState<A, R> {
                 first(unread)
                     || self.stage() == Stage::Terminated
                     || (unread.counts() == UnreadCounts { unfinished: 0, finished: 0 }
-                        && !self.feeds.load(SeqCst))
+                        && self.feeders.load(SeqCst) == 0)
             };
             self.unread.wait_until(until, &goes_on).map_err(ManagerError::Failed)?;
         }

@@ -52,7 +52,11 @@ pub(crate) fn is_no_worker() {
 }
 
 /// The handler of all signals in [`ENDING`] that the program does not ignore.
-pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+pub(crate) extern "C" fn on_ending_signal(
+    signal: c_int,
+    info: *mut siginfo_t,
+    _context: *mut c_void,
+) {
     let worker = WORKER.load(Ordering::Acquire);
     if worker == 0 {
         return;

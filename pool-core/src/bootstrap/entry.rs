@@ -99,7 +99,7 @@ fn identify() -> Identity {
 }
 
 fn try_identify() -> Option<Identity> {
-    if sys::auxiliary(libc::AT_SECURE) != 0 {
+    if sys::auxiliary_value(libc::AT_SECURE) != 0 {
         return None;
     }
     let name = std::ffi::OsStr::from_bytes(VARIABLE.to_bytes());
@@ -198,7 +198,7 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     }
     let image =
         Image::main().filter(|_| symbol_offset().is_some()).ok_or(Refusal::NotMainExecutable)?;
-    if sys::auxiliary(libc::AT_SECURE) != 0 {
+    if sys::auxiliary_value(libc::AT_SECURE) != 0 {
         return Err(Refusal::Secure);
     }
     let not_shown =

@@ -81,7 +81,7 @@ impl Image {
             let headers = unsafe { slice::from_raw_parts(headers, count) };
             return Some(Self { bias, headers });
         }
-        let image = Self::holding(sys::auxiliary(libc::AT_PHDR))?;
+        let image = Self::holding(sys::auxiliary_value(libc::AT_PHDR))?;
         COUNT.store(image.headers.len(), Ordering::Relaxed);
         BIAS.store(image.bias, Ordering::Relaxed);
         HEADERS.store(image.headers.as_ptr().cast_mut(), Ordering::Release);

@@ -7,7 +7,7 @@
 
 use libc::c_int;
 
-use super::ending_signals::{is_no_worker, on_ending};
+use super::ending_signals::{is_no_worker, on_ending_signal};
 use crate::os::{Disposition, ENDING, sys, unblock_signals};
 
 /// Removes the handlers of the program that this process was forked from, and those that its
@@ -34,7 +34,7 @@ fn reset(wish: fn(c_int, Disposition) -> Disposition) {
         let wish = wish(signal, present);
         if wish != present || wish == Disposition::Handled || signal == libc::SIGCHLD {
             // This fails for the signals that the C library uses itself.
-            let _ = sys::set_disposition(signal, wish, on_ending);
+            let _ = sys::set_disposition(signal, wish, on_ending_signal);
         }
     }
     unblock_signals();

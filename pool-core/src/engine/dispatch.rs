@@ -376,7 +376,7 @@ impl Engine {
     /// Lets the chunk that a worker holds go on, with its first result beyond the limit of the
     /// arena: all results of the worker that could be copied away were, and the readers of the
     /// others may wait for this very chunk.
-    pub(crate) fn pass_limit(&mut self, incarnation: Incarnation, out: &mut Vec<Action>) {
+    pub(crate) fn let_past_limit(&mut self, incarnation: Incarnation, out: &mut Vec<Action>) {
         for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
             chunk.past_limit = true;
             self.queue.push_front(chunk);

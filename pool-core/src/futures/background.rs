@@ -98,13 +98,13 @@ impl Background {
     }
 
     /// How many jobs run to their end without being polled.
-    pub(super) fn maps(&self) -> usize {
+    pub(super) fn map_count(&self) -> usize {
         self.maps.load(Ordering::SeqCst)
     }
 
     /// Whether it has as many maps as it takes in.
     pub(super) fn is_full(&self) -> bool {
-        self.maps() >= MOST_MAPS && !self.closed.load(Ordering::SeqCst)
+        self.map_count() >= MOST_MAPS && !self.closed.load(Ordering::SeqCst)
     }
 
     /// Whether something has arrived for jobs that no thread has in hand.

@@ -51,7 +51,7 @@ impl Driven for ProcessQueue {
     fn demand(&self) -> (Work, u64) {
         let in_flight = lock(&self.in_flight);
         let QueueShared { background, watched, .. } = &*self.queue_shared;
-        let (calls, maps) = (in_flight.outstanding(), background.maps());
+        let (calls, maps) = (in_flight.outstanding(), background.map_count());
         let work = if calls == 0 && in_flight.closed && background.is_empty() {
             Work::Over
         } else if !in_flight.waiting.is_empty() || maps > 0 || watched.load(Ordering::SeqCst) > 0 {

@@ -195,7 +195,7 @@ impl AsyncQueue for ProcessQueue {
 
     fn wait_for_calls(&self) {
         self.work_while(|in_flight| {
-            in_flight.outstanding() + self.queue_shared.background.maps() > 0
+            in_flight.outstanding() + self.queue_shared.background.map_count() > 0
         });
     }
 

@@ -315,7 +315,7 @@ impl QueueShared {
 
     /// Lets submitters in, since so many jobs in the background have ended.
     pub(super) fn jobs_ended(&self, jobs: usize) {
-        self.let_in(&self.budget.map_submitters, jobs, MOST_MAPS, || self.background.maps());
+        self.let_in(&self.budget.map_submitters, jobs, MOST_MAPS, || self.background.map_count());
     }
 
     /// Lets so many submitters in where there is room; there are `present()` of at most `most` now.

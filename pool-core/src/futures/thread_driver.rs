@@ -37,8 +37,8 @@ impl Driven for ThreadQueue {
     fn demand(&self) -> (Work, u64) {
         let flow = lock(&self.flow);
         let QueueShared { background, watched, .. } = &*self.queue_shared;
-        let jobs =
-            background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
+        let jobs = background.map_count() > 0
+            || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
         let work = if self.calls.get().is_over() && background.is_empty() {
             Work::Over
         } else if jobs || flow.limited > 0 {

@@ -229,7 +229,7 @@ impl AsyncQueue for ThreadQueue {
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
-        if !os::spin_for(self.backend.spin(), done) {
+        if !os::spin_for(self.backend.spin(), until, done) {
             self.work_until(until, done);
         }
     }
@@ -278,7 +278,7 @@ impl AsyncQueue for ThreadQueue {
     }
 
     fn wait_for_calls(&self) {
-        let left = || self.calls.get().outstanding + self.queue_shared.background.maps();
+        let left = || self.calls.get().outstanding + self.queue_shared.background.map_count();
         self.work_until(None, &|| left() == 0);
     }
 
@@ -331,7 +331,7 @@ mod tests {
     use crate::threads::SHORTEST_SLEEP;
 
     #[test]
-    fn who_looks_after_tiny_limits_sleeps_in_between() {
+    fn tiny_limits_still_sleep() {
         let mut flow = Flow::default();
         assert_eq!(flow.sleep_at_most(), None);
         flow.shortest = Some(Duration::from_nanos(1));

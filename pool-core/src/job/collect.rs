@@ -96,7 +96,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             match self.step(None, &mut sink) {
                 Err(Error::Cancelled) => {
                     let read = self.rest(&mut sink)?;
-                    sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));
+                    sink.arrivals.fill_gaps(read, |index| Err(TaskError::cancelled(index)));
                     return Ok(sink.arrivals.take());
                 }
                 step => step?,

@@ -1,4 +1,5 @@
-//! Takes the outcomes of items out of what arrives: decodes results, and puts them into order.
+//! Takes the outcomes of items out of what arrives: has results decoded (`processes.rs`), and puts
+//! them into order.
 //!
 //! Invariant: of each item that has ended one outcome is kept, up to the first one that ends the
 //! job.

@@ -77,7 +77,7 @@ impl<T> Arrivals<T> {
 
     /// Fills each gap among the first `items` items, in order, with the value that `missing` makes
     /// of the gap's position.
-    pub(super) fn complete(&mut self, items: u64, missing: impl Fn(ItemIndex) -> T) {
+    pub(super) fn fill_gaps(&mut self, items: u64, missing: impl Fn(ItemIndex) -> T) {
         let end = ItemIndex::new(items);
         if let Some(noted) = self.noted.take() {
             for (first, behind) in noted.into_iter().chain([(end, end)]) {
@@ -125,11 +125,11 @@ mod tests {
         arrivals.add(ItemIndex::new(8), |out| out.push(8));
         assert_eq!(arrivals.noted, Some(ranges([(2, 5), (7, 10)])));
         assert_eq!(arrivals.take(), [7, 2, 9, 3, 4, 8]);
-        arrivals.complete(12, |at| 100 + at.number());
+        arrivals.fill_gaps(12, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [100, 101, 105, 106, 110, 111]);
         let mut arrivals = Arrivals::new(false).noting();
         arrivals.add(ItemIndex::new(0), |out| out.extend([0, 1]));
-        arrivals.complete(2, |at| 100 + at.number());
+        arrivals.fill_gaps(2, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [0, 1]);
     }
 
@@ -144,7 +144,7 @@ mod tests {
         arrivals.add(ItemIndex::new(4), |out| out.push(4));
         assert_eq!(arrivals.take(), [4, 5]);
         arrivals.add(ItemIndex::new(8), |out| out.push(8));
-        arrivals.complete(10, |at| 100 + at.number());
+        arrivals.fill_gaps(10, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [106, 107, 8, 109]);
         let mut arrivals = Arrivals::new(false);
         arrivals.add(ItemIndex::new(7), |out| out.push(7));

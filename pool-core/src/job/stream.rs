@@ -119,7 +119,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
     /// Ends a cancelled call: keeps the results that there are for `rest`.
     fn end_cancelled(&mut self, mut job: Job<F, I>) -> Result<(), Error> {
         let read = job.rest(&mut self.sink)?;
-        self.sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));
+        self.sink.arrivals.fill_gaps(read, |index| Err(TaskError::cancelled(index)));
         self.rest = std::mem::take(&mut self.ready);
         self.rest.extend(self.sink.arrivals.take());
         Ok(())

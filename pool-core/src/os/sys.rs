@@ -19,7 +19,7 @@ const F_SETSIG: c_int = 10;
 const F_GETSIG: c_int = 11;
 
 /// A value of the auxiliary vector, 0 if the kernel gave none.
-pub(crate) fn auxiliary(kind: c_ulong) -> usize {
+pub(crate) fn auxiliary_value(kind: c_ulong) -> usize {
     // SAFETY: `getauxval` only reads the vector that the C library saved at its start.
     unsafe { libc::getauxval(kind) as usize }
 }

@@ -1,6 +1,6 @@
 //! The monotonic clock, `poll` with parts of a millisecond, and waiting without sleeping.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::{
     poll::{PollFd, ppoll},
@@ -44,8 +44,9 @@ const POLLS: u32 = 256;
 const POLLS_PER_PAUSE: u32 = 4;
 
 /// Waits a little for `news` without sleeping; answers whether there was news. Each round looks a
-/// few times and then yields the CPU, maybe to the process that is waited for.
-pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
+/// few times and then yields the CPU, maybe to the process that is waited for; on a busy machine
+/// that takes long, so no round begins after `until`.
+pub(crate) fn spin_for(rounds: u32, until: Option<Instant>, news: impl Fn() -> bool) -> bool {
     for _ in 0..rounds {
         for poll in 0..POLLS {
             if news() {
@@ -56,6 +57,9 @@ pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
             }
         }
         std::thread::yield_now();
+        if until.is_some_and(|until| until <= Instant::now()) {
+            break;
+        }
     }
     news()
 }

@@ -55,7 +55,7 @@ impl Session {
                     }
                     Action::MakeRoom { incarnation } => {
                         self.spill(state, |batch| batch.is_of(incarnation));
-                        state.engine.pass_limit(incarnation, &mut state.actions);
+                        state.engine.let_past_limit(incarnation, &mut state.actions);
                     }
                     Action::Start { worker, incarnation, serial } => {
                         self.board.expect(worker.index(), serial);

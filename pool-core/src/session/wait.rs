@@ -195,7 +195,7 @@ impl Session {
         let last = state.engine.last_slot();
         drop(state);
         let wanted = threshold.finished.clamp(1, i64::from(u32::MAX)) as u64;
-        let finished = os::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
+        let finished = os::spin_for(self.spin, until, || self.finished_since(&cursors) >= wanted);
         if finished {
             self.board.expect_outcomes(&cursors, last);
         }

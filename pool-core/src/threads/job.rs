@@ -214,7 +214,7 @@ impl<F: Form> ThreadJob<F> {
         if !some() {
             let wanted = awaited.chunks.max(1);
             let enough = || control.arrived.load(Ordering::Relaxed) >= wanted;
-            os::spin_for(self.spin, || enough() || control.is_cancelled());
+            os::spin_for(self.spin, awaited.until, || enough() || control.is_cancelled());
         }
         let (mut flow, mut wanted) = (lock(&control.flow), awaited.chunks);
         loop {

@@ -30,14 +30,14 @@ pub(super) struct WorkSender<T> {
 
 /// Work that goes before other work.
 struct First<T> {
-    /// Length of `Line::waiting`, readable without the lock.
+    /// Length of `Backlog::waiting`, readable without the lock.
     count: AtomicUsize,
-    line: Mutex<Line<T>>,
+    line: Mutex<Backlog<T>>,
 }
 
 /// The oldest places in the common channel belong to work that was taken early, the others to the
 /// work that waits.
-struct Line<T> {
+struct Backlog<T> {
     waiting: VecDeque<T>,
     taken: usize,
 }
@@ -63,7 +63,7 @@ pub(super) struct Handback<T> {
 /// The sending end, and the receiving ends of `threads` threads.
 pub(super) fn work_queue<T>(threads: usize) -> (WorkSender<T>, Vec<WorkReceiver<T>>) {
     let (sender, receiver) = unbounded();
-    let line = Mutex::new(Line { waiting: VecDeque::new(), taken: 0 });
+    let line = Mutex::new(Backlog { waiting: VecDeque::new(), taken: 0 });
     let first = Arc::new(First { count: AtomicUsize::new(0), line });
     let only = Vec::with_capacity(threads);
     let mut senders = WorkSender { common: sender, first: first.clone(), only };

@@ -291,7 +291,7 @@ impl Worker {
     /// searches all slots before the sleep and after it, and may find a chunk.
     fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
-        if os::spin_for(self.spin, || self.runtime.claimer.has_news()) {
+        if os::spin_for(self.spin, None, || self.runtime.claimer.has_news()) {
             self.runtime.claimer.expect_claim();
             expect_batch(self.likely_items);
             return None;

@@ -91,7 +91,7 @@ impl Zygote {
                         self.templates.template = Some(template);
                         true
                     }
-                    Err(errno) => self.answer_first(|incarnation| Report::NotStarted {
+                    Err(errno) => self.answer_first_order(|incarnation| Report::NotStarted {
                         incarnation,
                         errno: errno as i32,
                     }),
@@ -118,11 +118,14 @@ impl Zygote {
             Ok(pid) => {
                 let (worker, incarnation) = (order.worker, order.incarnation);
                 self.workers.push(Worker::new(pid, worker, incarnation));
-                self.answer_first(|incarnation| Report::Started { incarnation, pid: pid.as_raw() })
+                self.answer_first_order(|incarnation| Report::Started {
+                    incarnation,
+                    pid: pid.as_raw(),
+                })
             }
             Err(StartError::Refused(error)) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-                self.answer_first(|incarnation| Report::NotStarted { incarnation, errno })
+                self.answer_first_order(|incarnation| Report::NotStarted { incarnation, errno })
             }
             Err(StartError::Gone) => {
                 let (worker, incarnation) = (order.worker.index(), order.incarnation);
@@ -133,7 +136,7 @@ impl Zygote {
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
                         let segments = self.segment_table.reaped(incarnation);
-                        self.answer_first(|incarnation| Report::Started { incarnation, pid })
+                        self.answer_first_order(|incarnation| Report::Started { incarnation, pid })
                             && self.report(Report::Reaped {
                                 incarnation,
                                 status,
@@ -148,7 +151,7 @@ impl Zygote {
     }
 
     /// Removes the first order and answers it; `false` when the parent is gone.
-    fn answer_first(&mut self, report: impl FnOnce(Incarnation) -> Report) -> bool {
+    fn answer_first_order(&mut self, report: impl FnOnce(Incarnation) -> Report) -> bool {
         let order = self.templates.waiting.pop_front();
         order.is_none_or(|order| self.report(report(order.incarnation)))
     }

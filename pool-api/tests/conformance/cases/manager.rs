@@ -130,7 +130,7 @@ fn stages(method: StartMethod) -> Outcome {
     manager.join()?;
     manager.join()?;
     assert!(!manager.is_alive());
-    assert!(matches!(manager.start(), Err(ManagerError::AlreadyStarted)));
+    assert!(matches!(manager.start(), Err(ManagerError::Closed(()))));
     assert_eq!(manager.get()?, 2, "what was put before the end is answered");
     assert!(matches!(manager.get(), Err(ManagerError::NothingOutstanding)));
     manager.terminate()?;

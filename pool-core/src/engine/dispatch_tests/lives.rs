@@ -141,7 +141,7 @@ impl World {
                         self.read(slot);
                     }
                 }
-                self.tell(|engine, out| engine.pass_limit(incarnation, out));
+                self.tell(|engine, out| engine.let_past_limit(incarnation, out));
             }
             Action::Start { incarnation, .. } => self.workers.push((incarnation, None)),
         }
