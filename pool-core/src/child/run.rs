@@ -70,7 +70,8 @@ pub(crate) enum DeathLink {
 pub(crate) struct ChildStart {
     pub(crate) socket: OwnedFd,
     pub(crate) death_link: DeathLink,
-    pub(crate) starter: Pid,
+    /// The process that has forked it; `None`: the one that has asked for it.
+    pub(crate) starter: Option<Pid>,
     /// Whether the environment has the variables already.
     pub(crate) has_variables: bool,
 }
@@ -83,7 +84,7 @@ impl ChildStart {
         Some(Self {
             socket: fds.next()?,
             death_link: fds.next().map_or(DeathLink::None, DeathLink::Pipe),
-            starter: nix::unistd::getppid(),
+            starter: None,
             has_variables: true,
         })
     }
@@ -121,9 +122,10 @@ pub(crate) fn run_here(config: ChildConfig, start: ChildStart, work: Work) -> ! 
 fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
     let Ok(socket) = KeptFd::new(start.socket) else { return UNABLE };
     let ChildConfig { identity, cpus, environment } = config;
+    let starter = start.starter.unwrap_or(identity.parent);
     if identity.daemon {
         let armed = match &start.death_link {
-            DeathLink::Starter => os::arm_parent_death(start.starter),
+            DeathLink::Starter => os::arm_parent_death(starter),
             DeathLink::Pipe(pipe) => os::end_with_writer(pipe.as_fd()),
             DeathLink::None => true,
         };
@@ -133,7 +135,7 @@ fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
         become_daemon();
     }
     os::set_process_name(&short_name(&identity.name));
-    identity::become_process(identity, start.starter);
+    identity::become_process(identity, starter);
     if !start.has_variables {
         // SAFETY: this process was forked, so it has one thread.
         unsafe { environment.set_variables() };

@@ -18,7 +18,7 @@ use nix::{
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
     },
-    unistd::{ForkResult, Pid, fork, getppid},
+    unistd::{ForkResult, Pid, fork, getpid, getppid},
 };
 
 use super::{
@@ -152,9 +152,11 @@ impl Server {
 
     /// Forks a process; tells its id, or why there is none.
     fn start(&mut self, socket: OwnedFd) {
+        // Asked for here: in the child it may be that of a stranger, if this process was killed.
+        let server = getpid();
         // SAFETY: the server has one thread for life, so the child may do whatever it likes.
         let child = match unsafe { fork() } {
-            Ok(ForkResult::Child) => self.become_process(&socket),
+            Ok(ForkResult::Child) => self.become_process(&socket, server),
             Ok(ForkResult::Parent { child }) => child,
             Err(errno) => return not_started(&socket, errno as i32),
         };
@@ -180,8 +182,7 @@ impl Server {
         }
     }
 
-    fn become_process(&self, socket: &OwnedFd) -> ! {
-        let starter = getppid();
+    fn become_process(&self, socket: &OwnedFd, starter: Pid) -> ! {
         let own = [&self.control].into_iter().chain(&self.parent_fd);
         let others = self.processes.iter().map(|(_, fd)| fd);
         own.chain(others).chain(self.unsent.iter().map(|(_, fd)| fd)).for_each(os::close_for_good);
@@ -191,7 +192,7 @@ impl Server {
         run_received(ChildStart {
             socket: os::take_for_good(socket),
             death_link: DeathLink::Starter,
-            starter,
+            starter: Some(starter),
             has_variables: false,
         })
     }

@@ -12,7 +12,7 @@ use std::{
 use nix::{
     fcntl::OFlag,
     sys::signal::{SigSet, SigmaskHow, pthread_sigmask},
-    unistd::{ForkResult, Pid, fork, getpid, pipe2},
+    unistd::{ForkResult, Pid, fork, pipe2},
 };
 use pool_ipc::{Encoder, Wire, WireFault};
 use pool_shm::SharedSegment;
@@ -158,7 +158,6 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
     let Ends { ours, theirs, death_pipe } =
         Ends::new(config.identity.daemon).or_resources(STARTING)?;
     start::flush();
-    let starter = getpid();
     let foreign = own_descriptors();
     // A signal must neither run a handler of this process in the child, nor get lost there.
     let mut mask = SigSet::empty();
@@ -182,7 +181,8 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
         };
         let socket = os::take_for_good(&theirs);
         std::mem::forget((ours, theirs, death_pipe, paused));
-        run_here(config, ChildStart { socket, death_link, starter, has_variables: false }, work)
+        let start = ChildStart { socket, death_link, starter: None, has_variables: false };
+        run_here(config, start, work)
     }
     drop(foreign);
     let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);

@@ -144,9 +144,11 @@ fn awaited(method: StartMethod) -> Outcome {
     block_on(all);
     assert_eq!(sum, (10..20).sum::<u64>());
     // What was awaited once is waited for as ever, and a future that is ready has no value more.
-    let mut process = start(5)?;
+    let gate = SharedEvent::new()?;
+    let mut process = builder(method).spawn(|gate: SharedEvent| gate.wait(), gate.clone())?;
     assert!(Pin::new(&mut process).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    assert_eq!(process.join_timeout(SOON)?, 5);
+    gate.set();
+    process.join_timeout(SOON)?;
     assert!(matches!(block_on(process), Err(Error::ResultTaken)));
     Ok(())
 }
