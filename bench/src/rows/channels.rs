@@ -1,0 +1,166 @@
+//! What do channels between processes carry?
+//!
+//! They are compared with crossbeam's channels between threads and with a pipe, which a system call
+//! on either side takes eight bytes in and out of; and a message that goes to and fro with a word
+//! that two processes spin on.
+
+use std::{
+    io::{Read as _, Write as _, pipe},
+    sync::atomic::Ordering::SeqCst,
+    thread,
+};
+
+use crossbeam_channel::bounded;
+use pool_affinity::{CpuSet, current_cpus};
+use pool_ipc::channel::channel;
+use pool_shm::futex;
+
+use crate::{
+    Outcome,
+    bout::{Bout, Expected, Scale, timed},
+    line::{Goal, Unit},
+    peer::Peer,
+};
+
+const OURS: &str = "channel, processes";
+const CROSSBEAM: &str = "crossbeam, threads";
+const PIPE: &str = "pipe, processes";
+const SPIN: &str = "bare spin, two CPUs";
+/// Messages that a channel holds.
+const CAPACITY: usize = 1024;
+
+/// Millions of messages a second.
+fn rate(count: usize, work: impl FnOnce()) -> f64 {
+    let ((), seconds) = timed(work);
+    count as f64 / seconds / 1e6
+}
+
+/// One sender, one receiver.
+pub(crate) fn one_to_one(scale: &Scale) -> Outcome {
+    let count = scale.count(1_000_000);
+    let by_pipe = count / 10;
+    let (sender, receiver) = channel::<u64>(CAPACITY)?;
+    let peer = Peer::working(|| {
+        for number in 0..count as u64 {
+            assert_eq!(receiver.recv().expect("the sender lives"), number);
+        }
+    })?;
+    let (mut output, mut input) = pipe()?;
+    let reader = Peer::working(|| {
+        for number in 0..by_pipe as u64 {
+            let mut bytes = [0; 8];
+            output.read_exact(&mut bytes).expect("the writer lives");
+            assert_eq!(u64::from_ne_bytes(bytes), number);
+        }
+    })?;
+
+    let (there, todo) = bounded::<u64>(CAPACITY);
+    let (back, answers) = bounded::<()>(1);
+    thread::spawn(move || {
+        for number in todo {
+            if number == count as u64 - 1 && back.send(()).is_err() {
+                break;
+            }
+        }
+    });
+
+    let mut bout = Bout::new("channels", "u64, one to one", Unit::MegaMessages);
+    let expected = Expected::beside(CROSSBEAM).floor(Goal::Value(8.0)).aim(Goal::Ratio(0.5));
+    bout.subject(OURS, expected, || {
+        Ok(rate(count, || {
+            peer.ask();
+            (0..count as u64).for_each(|number| sender.send(number).expect("the receiver lives"));
+            peer.wait();
+        }))
+    });
+    bout.baseline(CROSSBEAM, || {
+        Ok(rate(count, || {
+            (0..count as u64).for_each(|number| there.send(number).expect("the thread lives"));
+            answers.recv().expect("the thread lives");
+        }))
+    });
+    bout.subject(PIPE, Expected::beside(CROSSBEAM), || {
+        Ok(rate(by_pipe, || {
+            reader.ask();
+            for number in 0..by_pipe as u64 {
+                input.write_all(&number.to_ne_bytes()).expect("the reader lives");
+            }
+            reader.wait();
+        }))
+    });
+    bout.run(scale.rounds(15))
+}
+
+/// Two senders, two receivers.
+pub(crate) fn two_by_two(scale: &Scale) -> Outcome {
+    let each = scale.count(500_000);
+    let (sender, receiver) = channel::<u64>(CAPACITY)?;
+    let send = || (0..each as u64).for_each(|number| sender.send(number).expect("there is one"));
+    let receive = || (0..each).for_each(|_| assert!(receiver.recv().is_ok()));
+    let peers = [
+        Peer::working(send)?,
+        Peer::working(send)?,
+        Peer::working(receive)?,
+        Peer::working(receive)?,
+    ];
+    let (there, todo) = bounded::<u64>(CAPACITY);
+    let mut bout = Bout::new("channels", "u64, two senders, two receivers", Unit::MegaMessages);
+    let expected = Expected::beside(CROSSBEAM).floor(Goal::Value(2.0));
+    bout.subject(OURS, expected, || {
+        Ok(rate(2 * each, || {
+            peers.iter().for_each(Peer::ask);
+            peers.iter().for_each(Peer::wait);
+        }))
+    });
+    bout.baseline(CROSSBEAM, || {
+        Ok(rate(2 * each, || {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        (0..each as u64).for_each(|n| there.send(n).expect("there is one"));
+                    });
+                    scope.spawn(|| {
+                        (0..each).for_each(|_| assert!(todo.recv().is_ok()));
+                    });
+                }
+            });
+        }))
+    });
+    bout.run(scale.rounds(15))
+}
+
+/// A message that goes to and fro.
+pub(crate) fn ping_pong(scale: &Scale) -> Outcome {
+    let count = scale.count(100_000);
+    let all = current_cpus()?;
+    let (ours, theirs) = (all.first().unwrap_or(0), all.last().unwrap_or(0));
+    let spinning = Peer::spinning(Some(theirs))?;
+    let (there, todo) = channel::<u64>(1)?;
+    let (back, answers) = channel::<u64>(1)?;
+    let _peer = Peer::fork(Some(theirs), |_| {
+        for ball in todo.iter() {
+            let sent = ball.map(|ball| back.send(ball + 1));
+            sent.expect("valid").expect("the other one lives");
+        }
+    })?;
+    CpuSet::from_ids([ours])?.pin_current_thread()?;
+    let nanos = |turn: &mut dyn FnMut()| {
+        let ((), seconds) = timed(|| (0..count).for_each(|_| turn()));
+        seconds * 1e9 / count as f64
+    };
+    let mut bout = Bout::new("channels", "to and fro, hot", Unit::Nanos);
+    bout.subject(OURS, Expected::beside(SPIN).floor(Goal::Ratio(4.0)), || {
+        Ok(nanos(&mut || {
+            there.send(1).expect("the other one lives");
+            assert_eq!(answers.recv().expect("the other one lives"), 2);
+        }))
+    });
+    bout.baseline(SPIN, || {
+        spinning.words().switch().store(1, SeqCst);
+        futex::wake(spinning.words().switch(), 1);
+        let sample = nanos(&mut || spinning.hit_spinning());
+        spinning.words().switch().store(0, SeqCst);
+        Ok(sample)
+    });
+    bout.run(scale.rounds(15))
+}

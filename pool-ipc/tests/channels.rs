@@ -1,0 +1,194 @@
+//! Channels between threads: what each call does, and what comes back.
+#![cfg(not(loom))]
+
+#[path = "support/deadline.rs"]
+mod deadline;
+
+use std::{sync::Barrier, thread, time::Duration};
+
+use deadline::within_a_minute;
+use pool_ipc::{
+    SegmentFault, WireFault,
+    channel::{ChannelError, RecvError, SendError, channel},
+};
+use pool_shm::SharedArray;
+
+const SHORT: Duration = Duration::from_millis(20);
+const LONG: Duration = Duration::from_secs(20);
+
+pool_ipc::wire! {
+    #[derive(Debug, PartialEq, Clone)]
+    struct Row { name: String, values: Vec<u16> }
+}
+
+#[test]
+fn a_channel_for_nothing_is_refused() {
+    assert!(matches!(channel::<u8>(0), Err(ChannelError::NoCapacity)));
+    let refused = channel::<u8>(usize::MAX).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains(&usize::MAX.to_string()), "{refused}");
+}
+
+#[test]
+fn messages_come_in_their_order_over_many_laps() {
+    within_a_minute(|| {
+        for capacity in [1, 2, 3, 7, 64] {
+            let (sender, receiver) = channel::<u64>(capacity).unwrap();
+            let mut next = 0;
+            for round in 0..1000u64 {
+                let count = round % (capacity as u64 + 1);
+                (0..count).for_each(|_| {
+                    sender.try_send(next).unwrap();
+                    next += 1;
+                });
+                assert_eq!((sender.len(), receiver.len()), (count as usize, count as usize));
+                assert_eq!(sender.is_full(), count == capacity as u64);
+                assert_eq!(receiver.is_empty(), count == 0);
+                let got: Vec<u64> = receiver.try_iter().collect::<Result<_, _>>().unwrap();
+                assert_eq!(got, (next - count..next).collect::<Vec<_>>());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_full_channel_gives_the_message_back() {
+    let (sender, receiver) = channel::<String>(1).unwrap();
+    sender.send("a".into()).unwrap();
+    let SendError::Full(message) = sender.try_send("b".into()).unwrap_err() else {
+        panic!("it is full")
+    };
+    assert_eq!(message, "b");
+    let SendError::TimedOut(message) = sender.send_timeout(message, SHORT).unwrap_err() else {
+        panic!("it stays full")
+    };
+    assert_eq!((message.as_str(), receiver.capacity()), ("b", 1));
+    assert_eq!(receiver.recv().unwrap(), "a");
+    sender.send_timeout(message, LONG).unwrap();
+    assert_eq!(receiver.recv_timeout(LONG).unwrap(), "b");
+}
+
+#[test]
+fn an_empty_channel_says_so_until_the_last_sender_is_gone() {
+    let (sender, receiver) = channel::<u32>(4).unwrap();
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+    let second = sender.clone();
+    drop(sender);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    second.send(5).unwrap();
+    drop(second);
+    assert_eq!(receiver.try_recv().unwrap(), 5);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Disconnected)));
+    assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+    assert!(receiver.iter().next().is_none());
+}
+
+#[test]
+fn without_receivers_the_message_comes_back() {
+    let (sender, receiver) = channel::<Row>(4).unwrap();
+    let row = Row { name: "a".into(), values: vec![1, 2] };
+    sender.send(row.clone()).unwrap();
+    drop(receiver.clone());
+    sender.send(row.clone()).unwrap();
+    drop(receiver);
+    for refused in [sender.send(row.clone()), sender.try_send(row.clone())] {
+        let Err(SendError::Disconnected(message)) = refused else { panic!("{refused:?}") };
+        assert_eq!(message, row);
+    }
+}
+
+#[test]
+fn threads_that_wait_are_woken() {
+    within_a_minute(|| {
+        let (sender, receiver) = channel::<u64>(1).unwrap();
+        let waiting = thread::spawn(move || receiver.iter().map(Result::unwrap).sum::<u64>());
+        (0..100).for_each(|number| sender.send(number).unwrap());
+        drop(sender);
+        assert_eq!(waiting.join().unwrap(), 4950);
+
+        let (sender, receiver) = channel::<u64>(1).unwrap();
+        sender.send(1).unwrap();
+        let waiting = thread::spawn(move || sender.send(2));
+        drop(receiver);
+        assert!(matches!(waiting.join().unwrap(), Err(SendError::Disconnected(2))));
+    });
+}
+
+#[test]
+fn each_message_is_received_once_by_many_threads() {
+    const EACH: u64 = 20_000;
+    within_a_minute(|| {
+        for capacity in [1, 3, 128] {
+            let (sender, receiver) = channel::<(u64, u64)>(capacity).unwrap();
+            let begin = Barrier::new(6);
+            let mut got = thread::scope(|scope| {
+                for from in 0..3 {
+                    let (sender, begin) = (sender.clone(), &begin);
+                    scope.spawn(move || {
+                        begin.wait();
+                        (0..EACH).for_each(|number| sender.send((from, number)).unwrap());
+                    });
+                }
+                drop(sender);
+                let takers: Vec<_> = (0..3)
+                    .map(|_| {
+                        let (receiver, begin) = (receiver.clone(), &begin);
+                        scope.spawn(move || {
+                            begin.wait();
+                            let got: Vec<_> = receiver.iter().map(Result::unwrap).collect();
+                            for from in 0..3 {
+                                let of = got.iter().filter(|(sender, _)| *sender == from);
+                                assert!(of.is_sorted(), "the order of each sender is kept");
+                            }
+                            got
+                        })
+                    })
+                    .collect();
+                takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect::<Vec<_>>()
+            });
+            got.sort_unstable();
+            let all = (0..3).flat_map(|from| (0..EACH).map(move |number| (from, number)));
+            assert!(got.into_iter().eq(all));
+            assert_eq!(receiver.lost(), 0);
+        }
+    });
+}
+
+#[test]
+fn messages_of_all_sizes_cross() {
+    let (sender, receiver) = channel::<[u8; 256]>(2).unwrap();
+    sender.send(std::array::from_fn(|at| at as u8)).unwrap();
+    assert!(receiver.recv().unwrap().iter().enumerate().all(|(at, byte)| at as u8 == *byte));
+    let (sender, receiver) = channel::<()>(2).unwrap();
+    sender.send(()).unwrap();
+    receiver.recv().unwrap();
+    let (sender, receiver) = channel::<(u8, u128)>(2).unwrap();
+    sender.send((1, u128::MAX)).unwrap();
+    assert_eq!(receiver.recv().unwrap(), (1, u128::MAX));
+    let (sender, receiver) = channel::<Option<bool>>(2).unwrap();
+    sender.send(Some(true)).unwrap();
+    assert_eq!(receiver.recv().unwrap(), Some(true));
+}
+
+#[test]
+fn what_cannot_cross_comes_back() {
+    let (sender, receiver) = channel::<SharedArray<u8>>(2).unwrap();
+    let refused = sender.send(SharedArray::new(1).unwrap()).unwrap_err();
+    let SendError::Encode { fault, message } = refused else { panic!("{refused:?}") };
+    assert_eq!(fault, WireFault::Segment(SegmentFault::NotCarried));
+    assert_eq!((message.len(), receiver.len()), (1, 0));
+}
+
+#[test]
+fn an_error_says_each_thing_once() {
+    let (sender, _receiver) = channel::<Vec<u8>>(1).unwrap();
+    let refused = sender.send(vec![0; 1000]).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        matches!(refused, SendError::TooLarge { bytes, .. } if text.contains(&bytes.to_string()))
+    );
+    assert_eq!(refused.into_message().len(), 1000);
+    let fault = RecvError::Decode(WireFault::Invalid);
+    let source = std::error::Error::source(&fault).unwrap().to_string();
+    assert!(!fault.to_string().contains(&source));
+}
