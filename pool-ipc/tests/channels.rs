@@ -9,7 +9,7 @@ use std::{sync::Barrier, thread, time::Duration};
 use deadline::within_a_minute;
 use pool_ipc::{
     SegmentFault, WireFault,
-    channel::{ChannelError, RecvError, SendError, channel},
+    channel::{ChannelBuilder, ChannelError, RecvError, SendError, channel},
 };
 use pool_shm::SharedArray;
 
@@ -180,14 +180,131 @@ fn what_cannot_cross_comes_back() {
 }
 
 #[test]
-fn an_error_says_each_thing_once() {
-    let (sender, _receiver) = channel::<Vec<u8>>(1).unwrap();
-    let refused = sender.send(vec![0; 1000]).unwrap_err();
+fn large_messages_cross_and_are_read_in_place() {
+    within_a_minute(|| {
+        let (sender, receiver) = channel::<Vec<u32>>(3).unwrap();
+        let message = |len: usize, seed: u32| (0..len as u32).map(|at| at ^ seed).collect();
+        // Around the sizes of a slot and of the scratch room, and larger.
+        let sizes = [0, 1, 20, 24, 25, 26, 27, 28, 30, 1000, 1020, 1024, 1030, 5000, 1 << 20];
+        for (seed, len) in (0..3).flat_map(|seed| sizes.map(|len| (seed, len))) {
+            let sent: Vec<u32> = message(len, seed);
+            sender.send(sent.clone()).unwrap();
+            sender.send(sent.clone()).unwrap();
+            assert_eq!(receiver.recv().unwrap(), sent);
+            let is_same = receiver.recv_view(|got| got.iter().map(|w| w.to_native()).eq(sent));
+            assert!(is_same.unwrap());
+        }
+        assert!(matches!(receiver.try_recv_view(|_| ()), Err(RecvError::Empty)));
+        assert!(matches!(receiver.recv_view_timeout(SHORT, |_| ()), Err(RecvError::TimedOut)));
+    });
+}
+
+#[test]
+fn a_region_is_used_again_and_again() {
+    within_a_minute(|| {
+        // 1 MiB for each process: 600 KiB once, but not twice.
+        let (sender, receiver) =
+            ChannelBuilder::new(100).max_bytes(64 << 20).build::<Vec<u8>>().unwrap();
+        let message = vec![1u8; 600 << 10];
+        for _ in 0..100 {
+            sender.send(message.clone()).unwrap();
+            let refused = sender.try_send(message.clone());
+            assert!(matches!(refused, Err(SendError::Full(_))), "{refused:?}");
+            let refused = sender.send_timeout(message.clone(), Duration::from_millis(1));
+            assert!(matches!(refused, Err(SendError::TimedOut(_))), "{refused:?}");
+            sender.send(vec![2; 300 << 10]).unwrap();
+            assert_eq!(receiver.recv().unwrap(), message);
+            assert_eq!(receiver.recv().unwrap().len(), 300 << 10);
+        }
+        // A sender that waits for room goes on when a message was read, not before.
+        sender.send(message.clone()).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| sender.send(message.clone()));
+            let seen = receiver.recv_view(|first| {
+                assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+                first.len()
+            });
+            assert_eq!(seen.unwrap(), message.len());
+            assert_eq!(receiver.recv().unwrap(), message);
+            waiting.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_message_larger_than_a_region_comes_back() {
+    let builder = ChannelBuilder::new(2).max_bytes(64 << 20);
+    let (sender, receiver) = builder.build::<Vec<u8>>().unwrap();
+    let refused = sender.send(vec![0; 1 << 20]).unwrap_err();
     let text = refused.to_string();
-    assert!(
-        matches!(refused, SendError::TooLarge { bytes, .. } if text.contains(&bytes.to_string()))
-    );
-    assert_eq!(refused.into_message().len(), 1000);
+    let SendError::TooLarge { bytes, most, message } = refused else { panic!("{refused:?}") };
+    assert!(bytes > most && most == 1 << 20 && message.len() == 1 << 20);
+    assert!(text.contains(&bytes.to_string()) && text.contains(&most.to_string()), "{text}");
+    drop(receiver);
+    assert!(matches!(sender.send(message), Err(SendError::Disconnected(_))));
+    // Without regions, only what fits into a slot.
+    let (sender, receiver) = ChannelBuilder::new(2).max_bytes(0).build::<String>().unwrap();
+    sender.send("a".repeat(90)).unwrap();
+    assert_eq!(receiver.recv().unwrap().len(), 90);
+    assert!(matches!(sender.send("a".repeat(200)), Err(SendError::TooLarge { most: 112, .. })));
+}
+
+#[test]
+fn large_messages_are_received_once_by_many_threads() {
+    const EACH: usize = 2000;
+    within_a_minute(|| {
+        let builder = ChannelBuilder::new(5).max_bytes(64 << 20);
+        let (sender, receiver) = builder.build::<Vec<usize>>().unwrap();
+        let mut got = thread::scope(|scope| {
+            for from in 0..2 {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let len = 1 + (number * 37 + from) % 5000;
+                        sender.send(vec![number << 1 | from; len]).unwrap();
+                    }
+                });
+            }
+            drop(sender);
+            let takers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    let mut got = Vec::new();
+                    loop {
+                        let taken = receiver.recv_view(|message| {
+                            let first = message[0].to_native() as usize;
+                            assert!(message.iter().all(|word| word.to_native() as usize == first));
+                            assert_eq!(message.len(), 1 + ((first >> 1) * 37 + (first & 1)) % 5000);
+                            first
+                        });
+                        match taken {
+                            Ok(first) => got.push(first),
+                            Err(RecvError::Disconnected) => return got,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                })
+            });
+            takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect::<Vec<_>>()
+        });
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..2 * EACH));
+    });
+}
+
+#[test]
+fn a_panic_while_a_message_is_read_gives_its_room_back() {
+    let builder = ChannelBuilder::new(2).max_bytes(64 << 20);
+    let (sender, receiver) = builder.build::<Vec<u8>>().unwrap();
+    for _ in 0..3 {
+        sender.send_timeout(vec![0; 900 << 10], LONG).unwrap();
+        let panic = std::panic::AssertUnwindSafe(|| receiver.recv_view(|_| panic!("on purpose")));
+        assert!(std::panic::catch_unwind(panic).is_err());
+    }
+    assert_eq!(receiver.lost(), 0);
+}
+
+#[test]
+fn an_error_says_each_thing_once() {
     let fault = RecvError::Decode(WireFault::Invalid);
     let source = std::error::Error::source(&fault).unwrap().to_string();
     assert!(!fault.to_string().contains(&source));

@@ -6,7 +6,9 @@ mod processes;
 
 use std::{thread, time::Duration};
 
-use pool_ipc::channel::{ProcessFault, RecvError, SendError, channel};
+use pool_ipc::channel::{
+    ChannelBuilder, ProcessFault, Receiver, RecvError, SendError, Sender, channel,
+};
 use processes::{finish, kill_and_reap, run, start};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -23,6 +25,9 @@ fn main() {
             ("a_copy_counts_before_it_is_used", copies_count),
             ("a_side_is_gone_with_its_last_process", gone_with_its_process),
             ("a_program_that_was_started_has_no_endpoint", exec_closes),
+            ("the_block_of_a_dead_reader_comes_back", dead_readers),
+            ("what_the_dead_have_sent_is_read", sent_by_the_dead),
+            ("messages_of_64_mib_cross_both_ways", both_ways),
             ("more_than_64_processes_are_refused", too_many),
         ],
     );
@@ -137,6 +142,91 @@ fn exec_closes() {
     assert!(matches!(receiver.recv_timeout(LONG), Err(RecvError::Disconnected)));
     program.kill().expect("kill");
     program.wait().expect("wait");
+}
+
+/// Larger than half a region.
+const LARGE: usize = 600 << 10;
+
+fn wait_for_ever() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+fn large_channel() -> (Sender<Vec<u8>>, Receiver<Vec<u8>>) {
+    ChannelBuilder::new(10).max_bytes(64 << 20).build().expect("channel")
+}
+
+fn dead_readers() {
+    let (sender, receiver) = large_channel();
+    let (reading, is_reading) = channel::<()>(1).expect("channel");
+    for lost in 1..=3 {
+        let child = start(|| {
+            let read = receiver.recv_view(|_| {
+                reading.send(()).expect("sent");
+                wait_for_ever()
+            });
+            read.expect("killed before");
+        });
+        sender.send_timeout(vec![1; LARGE], LONG).expect("sent");
+        is_reading.recv_timeout(LONG).expect("it reads");
+        assert!(matches!(sender.try_send(vec![2; LARGE]), Err(SendError::Full(_))));
+        kill_and_reap(child);
+        sender.send_timeout(vec![2; LARGE], LONG).expect("the room came back");
+        assert_eq!(receiver.recv().expect("sent"), vec![2; LARGE]);
+        assert_eq!(receiver.lost(), lost);
+    }
+}
+
+fn sent_by_the_dead() {
+    let (sender, receiver) = large_channel();
+    let (sent, was_sent) = channel::<()>(1).expect("channel");
+    let (mut sender, mut sent) = (Some(sender), Some(sent));
+    // More processes than there are places, ten messages of which are unread each time.
+    let children = |is_killed: bool, sender: &mut Option<_>, sent: &mut Option<Sender<()>>| {
+        for number in 0..10u8 {
+            let child = start(|| {
+                let sender: Sender<Vec<u8>> = sender.take().expect("inherited");
+                sender.send(vec![number; LARGE]).expect("sent");
+                drop(sender);
+                sent.take().expect("inherited").send(()).expect("sent");
+                if is_killed {
+                    wait_for_ever();
+                }
+            });
+            was_sent.recv_timeout(LONG).expect("it has sent");
+            if is_killed { kill_and_reap(child) } else { finish(child) }
+        }
+        for number in 0..10u8 {
+            assert_eq!(receiver.recv_timeout(LONG).expect("sent"), vec![number; LARGE]);
+        }
+    };
+    for round in 0..8 {
+        children(round % 2 == 0, &mut sender, &mut sent);
+    }
+    drop((sender, sent));
+    assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+    assert_eq!(receiver.lost(), 0);
+}
+
+fn both_ways() {
+    const LEN: usize = 64 << 20;
+    let builder = ChannelBuilder::new(4).max_bytes(64 * (LEN as u64 + (1 << 20)));
+    let (there, todo) = builder.build::<Vec<u8>>().expect("channel");
+    let (back, answers) = builder.build::<Vec<u8>>().expect("channel");
+    let child = start(|| {
+        for number in 0..3u8 {
+            back.send(vec![number + 100; LEN]).expect("sent");
+            let seen = todo.recv_view(|message| (message.len(), message[LEN - 1]));
+            assert_eq!(seen.expect("sent"), (LEN, number));
+        }
+    });
+    for number in 0..3u8 {
+        there.send(vec![number; LEN]).expect("sent");
+        let message = answers.recv().expect("sent");
+        assert_eq!((message.len(), message[0]), (LEN, number + 100));
+    }
+    finish(child);
 }
 
 fn too_many() {

@@ -5,7 +5,7 @@
 //! cargo test -p pool-ipc --release --test channels_killed -- --kills 1000 --seed 7
 //! ```
 //!
-//! Without arguments it is short. It prints how many messages were lost in the hands of senders,
+//! Without arguments it is short. It prints how many messages were lost in the hands of the dead,
 //! and how long it took until others sent and received. No process may wait for 2 s; shorter times
 //! are not judged.
 #![cfg(not(loom))]
@@ -27,13 +27,45 @@ use std::{
 };
 
 use nix::unistd::{Pid, alarm};
-use pool_ipc::channel::{Receiver, RecvError, Sender, channel};
+use pool_ipc::{
+    Wire,
+    channel::{ChannelBuilder, Receiver, RecvError, Sender},
+};
 use pool_shm::{Mapping, Segment};
 use processes::{kill_and_reap, start};
 use random::Random;
 
-/// Large, so that a sender has a slot in hand for long. All words are the same.
-type Message = [u64; 32];
+/// A message that is one word, many times.
+trait Message: Wire {
+    fn of(word: u64) -> Self;
+    fn words(&self) -> &[u64];
+}
+
+/// The largest message that lies in a slot, so that a sender has it in hand for long.
+type InSlot = [u64; 32];
+
+impl Message for InSlot {
+    fn of(word: u64) -> Self {
+        [word; 32]
+    }
+
+    fn words(&self) -> &[u64] {
+        self
+    }
+}
+
+/// Lies in the region of its sender.
+type InRegion = Vec<u64>;
+
+impl Message for InRegion {
+    fn of(word: u64) -> Self {
+        vec![word; 100 + word as usize % 3000]
+    }
+
+    fn words(&self) -> &[u64] {
+        self
+    }
+}
 
 /// Senders, and as many receivers.
 const EACH: usize = 2;
@@ -54,13 +86,15 @@ fn main() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let capacities = [1, 2, 1000];
+    let each = kills.div_ceil(2 * capacities.len());
     for capacity in capacities {
         alarm::set(600);
-        let mut run = Run::new(capacity, kills.div_ceil(capacities.len()));
-        let report = run.all(&mut random);
-        println!("test capacity_{capacity} ... ok: {report}");
+        let report = Run::<InSlot>::new(capacity, each).all(&mut random);
+        println!("test in_slots_{capacity} ... ok: {report}");
+        let report = Run::<InRegion>::new(capacity, each).all(&mut random);
+        println!("test in_regions_{capacity} ... ok: {report}");
     }
-    println!("\ntest result: ok. {} passed; 0 failed", capacities.len());
+    println!("\ntest result: ok. {} passed; 0 failed", 2 * capacities.len());
 }
 
 /// What all processes write down: plain counters in shared memory.
@@ -101,9 +135,9 @@ impl Notes {
         unsafe { AtomicU8::from_ptr(self.mapping.as_ptr().add(at)) }
     }
 
-    fn send_all(&self, place: usize, sender: usize, by: &Sender<Message>) {
+    fn send_all<M: Message>(&self, place: usize, sender: usize, by: &Sender<M>) {
         for number in 0..MOST as u64 {
-            by.send([(sender as u64) << 32 | number; 32]).expect("there are receivers");
+            by.send(M::of((sender as u64) << 32 | number)).expect("there are receivers");
             self.sent(sender).store(number + 1, SeqCst);
             self.progress(place).fetch_add(1, Relaxed);
         }
@@ -112,21 +146,23 @@ impl Notes {
         }
     }
 
-    fn take_down(&self, message: &Message) {
-        assert!(message.iter().all(|word| *word == message[0]), "torn: {message:x?}");
-        let (sender, number) = (message[0] >> 32, message[0] & 0xffff_ffff);
+    /// Notes that a message was received, and returns its word.
+    fn take_down(&self, message: &impl Message) -> u64 {
+        let words = message.words();
+        assert!(words.iter().all(|word| *word == words[0]), "torn: {words:x?}");
+        let (sender, number) = (words[0] >> 32, words[0] & 0xffff_ffff);
         let before = self.received(sender as usize, number as usize).fetch_add(1, SeqCst);
         assert_eq!(before, 0, "message {number} of sender {sender} came twice");
+        words[0]
     }
 
-    fn receive_all(&self, place: usize, from: &Receiver<Message>) {
+    fn receive_all(&self, place: usize, from: &Receiver<impl Message>) {
         let mut last = vec![None; self.senders];
         for message in from.iter() {
-            let message = message.expect("valid");
-            self.take_down(&message);
-            let last = &mut last[(message[0] >> 32) as usize];
-            assert!(*last < Some(message[0]), "the order of each sender is kept");
-            *last = Some(message[0]);
+            let word = self.take_down(&message.expect("valid"));
+            let last = &mut last[(word >> 32) as usize];
+            assert!(*last < Some(word), "the order of each sender is kept");
+            *last = Some(word);
             self.progress(place).fetch_add(1, Relaxed);
         }
     }
@@ -139,19 +175,21 @@ fn spread(times: &mut [Duration]) -> String {
     format!("{:.1?} (99 %: {:.1?}, longest: {:.1?})", at(50), at(99), at(100))
 }
 
-struct Run {
+struct Run<M> {
     notes: Notes,
-    sender: Option<Sender<Message>>,
-    receiver: Option<Receiver<Message>>,
+    sender: Option<Sender<M>>,
+    receiver: Option<Receiver<M>>,
     /// The senders, then the receivers.
     processes: Vec<Pid>,
     senders: usize,
     kills: usize,
 }
 
-impl Run {
+impl<M: Message> Run<M> {
     fn new(capacity: usize, kills: usize) -> Self {
-        let (sender, receiver) = channel(capacity).expect("channel");
+        // Regions hold some messages only, so senders wait for room, too.
+        let builder = ChannelBuilder::new(capacity).max_bytes(64 * (96 << 10));
+        let (sender, receiver) = builder.build().expect("channel");
         let mut run = Self {
             notes: Notes::new(EACH + kills),
             sender: Some(sender),
@@ -203,7 +241,9 @@ impl Run {
         drop(self.sender.take());
         loop {
             match receiver.recv() {
-                Ok(message) => self.notes.take_down(&message),
+                Ok(message) => {
+                    self.notes.take_down(&message);
+                }
                 Err(RecvError::Disconnected) => break,
                 Err(error) => panic!("{error}"),
             }
@@ -213,9 +253,9 @@ impl Run {
         let lost = receiver.lost() as usize;
         // A receiver that is killed has one message in hand at most, a sender too.
         assert!(missing <= dead[1], "{missing} messages are missing, {} receivers dead", dead[1]);
-        assert!(lost <= dead[0], "{lost} messages were lost, {} senders dead", dead[0]);
+        assert!(lost <= dead[0] + dead[1], "{lost} messages were lost, dead are {dead:?}");
         format!(
-            "{} senders and {} receivers killed, {lost} messages lost in sending; the others sent and \
+            "{} senders and {} receivers killed, {lost} messages lost in their hands; the others sent and \
              received after {}, without a kill after {}",
             dead[0],
             dead[1],

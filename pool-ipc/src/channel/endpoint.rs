@@ -18,10 +18,12 @@ use std::{
 use pool_shm::{ForkMark, ProcessIdentity};
 
 use super::{
+    encode::Allocated,
     ends::End,
     error::{ChannelError, ProcessFault},
     layout::{Memory, Side},
     parties::Parties,
+    region::Regions,
     ring::Blocked,
     wait::{Look, Rarely},
     word::Ticket,
@@ -35,22 +37,43 @@ pub(super) struct Channel {
     ticket: ForkMark,
     /// The namespaces in which the words of processes mean something.
     namespace: u64,
+    regions: Regions,
 }
 
 impl Channel {
     fn new(memory: Memory) -> Result<Self, ChannelError> {
-        let parties = Parties { table: &memory.header.parties, ring: memory.ring };
-        let ticket = match parties.register() {
+        let ticket = match parties_of(&memory).register() {
             Ok(ticket) => ticket,
             Err(ProcessFault::Unidentified(error)) => return Err(error.into()),
             Err(_) => unreachable!("a fresh table has a place"),
         };
         let (ticket, namespace) = (ForkMark::new(number(ticket))?, ProcessIdentity::namespace()?);
-        Ok(Self { memory, ticket, namespace })
+        Ok(Self { memory, ticket, namespace, regions: Regions::new() })
     }
 
     pub(super) fn parties(&self) -> Parties<'_> {
-        Parties { table: &self.memory.header.parties, ring: self.memory.ring }
+        parties_of(&self.memory)
+    }
+
+    /// Whether this process has the ticket: not a forked child of the one that has it.
+    pub(super) fn has_ticket(&self, ticket: Ticket) -> bool {
+        Ticket::from_number(self.ticket.get()) == Some(ticket)
+    }
+
+    /// Allocates room for a message in the region of this process, if there is any just now.
+    pub(super) fn allocate(&self, ticket: Ticket, len: usize) -> Option<Allocated> {
+        let Memory { blocks, region_bytes, .. } = self.memory;
+        let (id, offset) = self.regions.allocate(ticket, blocks, region_bytes, len)?;
+        let start = self.memory.range(ticket.place(), offset, len);
+        let start = start.expect("what is allocated lies in the region");
+        Some(Allocated { blocks, id, offset, start })
+    }
+
+    /// Frees what receivers had in hand that have ended.
+    pub(super) fn free_of_the_dead(&self, ticket: Ticket) {
+        for id in self.regions.in_use(ticket) {
+            self.parties().free_of_the_dead(id);
+        }
     }
 
     /// The ticket of this process.
@@ -81,6 +104,10 @@ impl Drop for Channel {
             self.parties().release(ticket);
         }
     }
+}
+
+fn parties_of(memory: &Memory) -> Parties<'_> {
+    Parties { table: &memory.header.parties, ring: memory.ring, blocks: memory.blocks }
 }
 
 fn number(ticket: Ticket) -> NonZeroU64 {

@@ -31,7 +31,8 @@ pub enum ChannelError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProcessFault {
-    /// 64 living processes send already. Let one of them drop its endpoints.
+    /// 64 living processes send, or receive messages that may lie in regions, or have left such
+    /// messages behind. Let one of them drop its endpoints.
     TooMany,
     /// The process was put into another PID or time namespace than the maker of the channel, so the
     /// others could not see whether it lives.
@@ -101,6 +102,8 @@ pub enum RecvError {
     Disconnected,
     /// The next message is no valid value of its type; it is lost. The source says why.
     Decode(WireFault),
+    /// This process cannot take part; the source says why. The message stays in the channel.
+    Process(ProcessFault),
 }
 
 impl From<pool_shm::Error> for ChannelError {
@@ -213,6 +216,7 @@ impl fmt::Display for RecvError {
             Self::TimedOut => "the channel was empty all the time",
             Self::Disconnected => "the channel is empty and has no sender any more",
             Self::Decode(_) => "the message could not be decoded",
+            Self::Process(_) => "the process cannot take part in the channel",
         })
     }
 }
@@ -221,6 +225,7 @@ impl error::Error for RecvError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Decode(fault) => Some(fault),
+            Self::Process(fault) => Some(fault),
             Self::Empty | Self::TimedOut | Self::Disconnected => None,
         }
     }

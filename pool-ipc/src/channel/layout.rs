@@ -1,15 +1,17 @@
-//! The memory of a channel: in one segment, the header, the table of parties and the ring.
+//! The memory of a channel: in one segment, the header with the table of parties, the ring, the
+//! words of blocks, and a region for each party.
 //!
 //! Invariant: `#[repr(C)]`, atomics only, offsets pinned below; fresh zeroed memory is an empty
 //! channel. Lines are grouped by their writer: senders write `tail`, receivers `head`, and what
 //! each operation reads of the other side changes only when a thread there sleeps or leaves.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ptr::NonNull};
 
 use crossbeam_utils::CachePadded;
-use pool_shm::{Mapping, Segment};
+use pool_shm::{Mapping, Segment, limits::page_size};
 
 use super::{
+    blocks::{Blocks, MAX_BLOCKS},
     error::ChannelError,
     events::EventCount,
     parties::Party,
@@ -49,39 +51,100 @@ const _: () = {
     assert!(size_of::<Header>() == 640 + MAX_PARTIES * 16);
 };
 
-/// The memory, mapped in this process and in those that are forked from it.
+/// The memory, mapped in this process and in those that are forked from it. A user of what it lends
+/// keeps it.
 pub(super) struct Memory {
     pub(super) header: &'static Header,
     pub(super) ring: Ring,
-    _mapping: Arc<Mapping>,
+    pub(super) blocks: Blocks,
+    /// Bytes in the region of each party; 0 where all messages lie in slots.
+    pub(super) region_bytes: usize,
+    /// Where the first region begins.
+    regions_at: usize,
+    mapping: Mapping,
 }
 
+/// How large a channel is to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) capacity: usize,
+    /// Words in a slot.
+    pub(super) stride: usize,
+    /// Bytes for all regions together; `None` for the default.
+    pub(super) max_bytes: Option<u64>,
+    /// Whether messages may lie in regions.
+    pub(super) has_regions: bool,
+}
+
+/// Bytes in each region by default: addresses, not memory.
+const REGION: usize = 256 << 20;
+/// Bytes of each region at least, where addresses are few.
+const REGION_LEAST: usize = 64 << 10;
+
 impl Memory {
-    /// Fresh memory for `capacity` messages in slots of `stride` words.
-    pub(super) fn new(capacity: usize, stride: usize) -> Result<Self, ChannelError> {
+    /// Fresh memory.
+    pub(super) fn new(size: Size) -> Result<Self, ChannelError> {
+        let Size { capacity, max_bytes, .. } = size;
         if capacity == 0 {
             return Err(ChannelError::NoCapacity);
         }
         if capacity > MAX_CAPACITY {
             return Err(ChannelError::TooManySlots { capacity, most: MAX_CAPACITY });
         }
+        if !size.has_regions {
+            return Self::with_regions(size, 0);
+        }
+        if let Some(bytes) = max_bytes {
+            let each = usize::try_from(bytes / MAX_PARTIES as u64).unwrap_or(usize::MAX);
+            return Self::with_regions(size, each / page_size() * page_size());
+        }
+        let mut each = REGION;
+        loop {
+            match Self::with_regions(size, each) {
+                Err(ChannelError::Memory(_)) if each > REGION_LEAST => each /= 2,
+                made => return made,
+            }
+        }
+    }
+
+    fn with_regions(size: Size, region_bytes: usize) -> Result<Self, ChannelError> {
+        let Size { capacity, stride, .. } = size;
         let words = capacity * stride;
-        let bytes = size_of::<Header>() + words * size_of::<u64>();
+        // As many as fill the ring, and some that receivers have in hand.
+        let each = if region_bytes > 0 { (capacity + 64).min(MAX_BLOCKS) } else { 0 };
+        let blocks_at = size_of::<Header>() + words * size_of::<u64>();
+        let blocks = each * MAX_PARTIES;
+        let head = blocks_at + blocks * size_of::<u64>();
+        let regions_at = head.next_multiple_of(page_size());
+        let bytes = region_bytes.saturating_mul(MAX_PARTIES).saturating_add(regions_at);
         let segment = Segment::create("pool-ipc channel", bytes as u64)?;
-        let mapping = Arc::new(segment.map_unlocked()?);
+        let mapping = segment.map_unlocked()?;
         let base = mapping.as_ptr();
         // SAFETY: within the mapping, which begins at a page and which this value keeps, as does
         // every user of the references; zeroed memory is a header and words of atomics, which other
         // processes may write at any time.
-        let (header, words) = unsafe {
+        let (header, words, blocks) = unsafe {
             let header: &'static Header = &*base.cast();
             let first = base.add(size_of::<Header>()).cast::<AtomicU64>();
-            (header, std::slice::from_raw_parts(first, words))
+            let block = base.add(blocks_at).cast::<AtomicU64>();
+            let words = std::slice::from_raw_parts(first, words);
+            (header, words, std::slice::from_raw_parts(block, blocks))
         };
         let capacity = u32::try_from(capacity).expect("at most 2^24");
         let (tail, head, lost) = (&*header.tail, &*header.head, &*header.lost);
         let ring = Ring { tail, head, lost, words, stride, capacity };
-        Ok(Self { header, ring, _mapping: mapping })
+        let blocks = Blocks { words: blocks, each };
+        Ok(Self { header, ring, blocks, region_bytes, regions_at, mapping })
+    }
+
+    /// The `len` bytes at `offset` of the region at `place`, if they lie in it.
+    pub(super) fn range(&self, place: usize, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let within = offset.checked_add(len)? <= self.region_bytes && place < MAX_PARTIES;
+        // SAFETY: within the mapping, which ends with the regions.
+        let start = within.then(|| unsafe {
+            self.mapping.as_ptr().add(self.regions_at + place * self.region_bytes + offset)
+        })?;
+        NonNull::new(start)
     }
 }
 

@@ -10,8 +10,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Any number of threads in at most 64 processes send, any number receive; each message is received
-//! once, and those of one sender in their order.
+//! Any number of threads send, any number receive, in at most 64 processes; each message is
+//! received once, and those of one sender in their order. (Processes that only receive messages
+//! which lie in slots, see below, are not counted.)
 //!
 //! # Which processes have a channel
 //!
@@ -26,27 +27,42 @@
 //! # Processes that are killed
 //!
 //! A process that is killed, at whatever instruction, holds up the others for about 10 ms at most.
-//! The message that it was sending is lost, and counted by [`Sender::lost`]; those that it has sent
-//! are received. Each message that it has received is gone with it. A process that is *stopped*
-//! (SIGSTOP) in the middle of the copy of a message holds up the messages behind that one until it
-//! goes on.
+//! The message that it was sending is lost, and so is one that it reads in the region of another
+//! process: both are counted by [`Sender::lost`]. Those that it has sent are received; those that
+//! it has received are gone with it. A process that is *stopped* (SIGSTOP) in the middle of the
+//! copy of a message holds up the messages behind that one until it goes on.
 //!
 //! # Memory
 //!
 //! All memory is one segment, made with the channel; nothing is mapped later. Types whose encoded
 //! form is the value itself, up to 256 bytes, take their size and 8 bytes for each of `capacity`
-//! messages, all others 128 bytes.
+//! messages, all others 128 bytes. What is larger than that, encoded, lies in the region of its
+//! sender: each process has one, 256 MiB by default, from which messages take memory when they are
+//! first sent. [`ChannelBuilder::max_bytes`] sets the size of all regions together. A message that
+//! is larger than a region is refused, one for which there is no room waits until receivers have
+//! read others. Memory that was taken once stays with the channel until its end.
+//!
+//! [`Receiver::recv_view`] reads a large message where it lies.
 
+// * `builder.rs`: makes a channel.
 // * `sender.rs`, `receiver.rs`: the two ends; `error.rs`: their errors.
 // * `endpoint.rs`: what the ends of one side share in a process.
 // * `ring.rs`: the ring of slots; `word.rs`: the word of a slot; `payload.rs`: how a message lies
-//   in it.
+//   in it; `encode.rs`: how it is encoded before.
+// * `blocks.rs`: the words of blocks, which large messages lie in; `region.rs`: where a process
+//   places them; `held.rs`: one in the hands of a receiver.
 // * `parties.rs`: the processes that send, and which of them have ended.
 // * `ends.rs`: how a side learns that the other one is gone.
 // * `events.rs`: sleeping until the other side does something; `wait.rs`: how long at once.
 // * `layout.rs`: the memory.
 // * `model.rs`: a ring of the model checker's atomics.
 
+#[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
+mod blocks;
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+mod encode;
 #[cfg(not(loom))]
 mod endpoint;
 #[cfg(not(loom))]
@@ -55,6 +71,8 @@ mod ends;
 mod error;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod events;
+#[cfg(not(loom))]
+mod held;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(loom)]
@@ -65,6 +83,8 @@ mod parties;
 mod payload;
 #[cfg(not(loom))]
 mod receiver;
+#[cfg(not(loom))]
+mod region;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod ring;
 #[cfg(not(loom))]
@@ -74,28 +94,17 @@ mod wait;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod word;
 
+#[cfg(loom)]
+pub use {
+    blocks::{BlockId, Blocks},
+    events::{EventCount, EventTicket},
+    ring::{Blocked, Claim, Ring, Taker},
+    word::Ticket,
+};
 #[cfg(not(loom))]
 pub use {
+    builder::{ChannelBuilder, channel},
     error::{ChannelError, ProcessFault, RecvError, SendError},
     receiver::{Iter, Receiver, TryIter},
     sender::Sender,
 };
-#[cfg(loom)]
-pub use {
-    events::{EventCount, EventTicket},
-    ring::{Blocked, Claim, Ring},
-    word::Ticket,
-};
-
-/// A channel that holds at most `capacity` messages, from 1 to 2^24.
-///
-/// # Errors
-///
-/// [`ChannelError::NoCapacity`] for 0, [`ChannelError::TooManySlots`]; [`ChannelError::Memory`] and
-/// [`ChannelError::Sockets`] when descriptors or address space are used up.
-#[cfg(not(loom))]
-pub fn channel<T: crate::Wire>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
-    let memory = layout::Memory::new(capacity, payload::stride::<T>())?;
-    let (sender, receiver) = endpoint::Endpoint::pair(memory)?;
-    Ok((Sender::new(sender), Receiver::new(receiver)))
-}

@@ -1,13 +1,14 @@
 //! A ring and a side's sleep in private memory, made of the model checker's atomics.
 
 use super::{
+    blocks::{BlockId, Blocks},
     events::{EventCount, EventTicket},
-    ring::{Blocked, Ring},
-    word::Ticket,
+    ring::{Blocked, Ring, Taker},
+    word::{MAX_PARTIES, Ticket},
 };
 use crate::primitive::{
     AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 impl Ring {
@@ -33,7 +34,69 @@ impl Ring {
     ///
     /// The slot in the way.
     pub fn try_recv(&self) -> Result<u64, Blocked> {
-        self.take(|payload| payload[0].load(Relaxed))
+        let mut number = Number(0);
+        self.take(&mut number).map(|()| number.0)
+    }
+}
+
+/// A receiver of numbers that lie in slots.
+struct Number(u64);
+
+impl Taker for Number {
+    fn copy(&mut self, payload: &'static [AtomicU64]) -> bool {
+        self.0 = payload[0].load(Relaxed);
+        false
+    }
+
+    fn hold(&mut self) -> bool {
+        true
+    }
+}
+
+/// A receiver of messages that lie in blocks.
+struct InBlock {
+    blocks: Blocks,
+    ticket: Ticket,
+    id: BlockId,
+}
+
+impl Taker for InBlock {
+    fn copy(&mut self, payload: &'static [AtomicU64]) -> bool {
+        // Acquire: pairs with the Release in `Blocks::try_send`.
+        self.id = BlockId(payload[0].load(Acquire));
+        true
+    }
+
+    fn hold(&mut self) -> bool {
+        self.blocks.hold(self.id, self.ticket)
+    }
+}
+
+impl Blocks {
+    /// The words of blocks, in private memory that is never freed, one at each place.
+    #[must_use]
+    pub fn leaked() -> Self {
+        let words = (0..MAX_PARTIES).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak();
+        Self { words, each: 1 }
+    }
+
+    /// Sends a block, if there is room.
+    pub fn try_send(self, ring: &Ring, ticket: Ticket, id: BlockId) -> bool {
+        let Ok(claim) = ring.claim(ticket) else { return false };
+        // Release: as `Prepared::write` does.
+        ring.payload(&claim)[0].store(id.0, Release);
+        ring.publish(claim);
+        true
+    }
+
+    /// Takes the next block, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The slot in the way.
+    pub fn try_recv(self, ring: &Ring, ticket: Ticket) -> Result<BlockId, Blocked> {
+        let mut taker = InBlock { blocks: self, ticket, id: BlockId(0) };
+        ring.take(&mut taker).map(|()| taker.id)
     }
 }
 

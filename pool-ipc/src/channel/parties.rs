@@ -8,7 +8,9 @@
 use pool_shm::ProcessIdentity;
 
 use super::{
+    blocks::{BlockId, Blocks},
     error::ProcessFault,
+    payload::block_in,
     ring::{Blocked, Ring},
     word::Ticket,
 };
@@ -31,7 +33,12 @@ pub(super) struct Party {
 pub(super) struct Parties<'a> {
     pub(super) table: &'a [Party],
     pub(super) ring: Ring,
+    pub(super) blocks: Blocks,
 }
+
+/// The word of a place whose process has left, while messages of it are in its region. No process
+/// is named so.
+const LEFT: u64 = 1 << 22;
 
 impl Parties<'_> {
     /// Takes a place for the calling process.
@@ -52,9 +59,47 @@ impl Parties<'_> {
         })
     }
 
-    /// Gives the place of the calling process back. It has no slot in hand.
+    /// Gives the place of the calling process back. It has no slot in hand, but there may be
+    /// messages in its region.
     pub(super) fn release(self, ticket: Ticket) {
-        self.table[ticket.place()].process.store(0, SeqCst);
+        let is_empty = self.blocks.in_use(ticket.place()).next().is_none();
+        self.table[ticket.place()].process.store(if is_empty { 0 } else { LEFT }, SeqCst);
+    }
+
+    /// Whether the process of this word has ended, or has left.
+    fn is_over(word: u64) -> bool {
+        word == LEFT || ProcessIdentity::from_word(word).has_ended()
+    }
+
+    /// Frees the blocks at the place of a process that is over, but for messages that receivers may
+    /// still take, or have in hand; `false` if there are such.
+    fn free_blocks(self, place: usize, word: u64) -> bool {
+        let in_use: Vec<(BlockId, bool)> = self.blocks.in_use(place).collect();
+        if self.table[place].process.load(SeqCst) != word {
+            // The place has another owner by now, whose blocks these may be.
+            return false;
+        }
+        if in_use.is_empty() {
+            return true;
+        }
+        // Its process publishes no more, so what is not in the ring now was taken, or never sent.
+        let in_ring: Vec<BlockId> = self.ring.payloads().filter_map(block_in).collect();
+        in_use.into_iter().fold(true, |all, (id, is_held)| {
+            all & if is_held {
+                self.free_of_the_dead(id)
+            } else {
+                !in_ring.contains(&id) && self.blocks.free_unsent(id)
+            }
+        })
+    }
+
+    /// Frees a block if the receiver that holds it has ended: then its message is lost.
+    pub(super) fn free_of_the_dead(self, id: BlockId) -> bool {
+        let freed = self.blocks.free_of_the_dead(id, |ticket| self.has_ended(ticket));
+        if freed {
+            self.ring.count_lost();
+        }
+        freed
     }
 
     fn free_places_of_the_dead(self) {
@@ -62,27 +107,26 @@ impl Parties<'_> {
             let word = party.process.load(SeqCst);
             let incarnation = party.incarnation.load(SeqCst);
             // The second look: the count is that of the process that was found, not of a later one.
-            if word != 0
-                && ProcessIdentity::from_word(word).has_ended()
-                && party.process.load(SeqCst) == word
-            {
+            if word != 0 && Self::is_over(word) && party.process.load(SeqCst) == word {
                 self.ring.recover_all(Ticket::new(place, incarnation));
-                // Another process that has found the same may be faster.
-                let _ = party.process.compare_exchange(word, 0, SeqCst, SeqCst);
+                if self.free_blocks(place, word) {
+                    // Another process that has found the same may be faster.
+                    let _ = party.process.compare_exchange(word, 0, SeqCst, SeqCst);
+                }
             }
         }
     }
 
     /// Recovers the slot in the way if the sender that has it in hand has ended.
     pub(super) fn recover(self, blocked: Blocked) -> bool {
-        let Some(ticket) = blocked.writer() else { return false };
+        blocked.writer().is_some_and(|ticket| self.has_ended(ticket)) && self.ring.recover(blocked)
+    }
+
+    fn has_ended(self, ticket: Ticket) -> bool {
         let party = &self.table[ticket.place()];
-        // Acquire, both: the sender counted before it could claim the slot that names it.
+        // Acquire, both: the process counted before it could take what names it.
         let incarnation = party.incarnation.load(Acquire);
         let process = party.process.load(Acquire);
-        let has_ended = Ticket::new(ticket.place(), incarnation) != ticket
-            || process == 0
-            || ProcessIdentity::from_word(process).has_ended();
-        has_ended && self.ring.recover(blocked)
+        Ticket::new(ticket.place(), incarnation) != ticket || process == 0 || Self::is_over(process)
     }
 }

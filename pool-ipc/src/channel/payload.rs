@@ -1,31 +1,37 @@
 //! How a message lies in its slot.
 //!
 //! A type whose archive has the very bytes of the value, 256 at most, lies there as it is. Of all
-//! others the slot has the length of the archive, then the archive.
+//! others the slot has the length of the archive, then the archive, or where that is larger than a
+//! slot, the block that it lies in.
 //!
 //! Invariant: payloads are written and copied by atomic words, since a receiver copies before it
 //! knows that the message is its own; and only the private copy is checked and decoded.
 
-use std::{cell::Cell, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 
-use pool_shm::SegmentFault;
-
+use super::blocks::BlockId;
 use crate::{
-    AlignedBytes, Decoder, Encoder, Wire, WireFault,
+    AlignedBytes, Decoder, Wire, WireFault,
     batch::is_fixed,
-    primitive::{AtomicU64, Ordering::Relaxed},
+    primitive::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    view_bytes,
     wire::view_fixed,
 };
 
 const WORD: usize = size_of::<u64>();
 /// Bytes that a value may have to lie in its slot as it is.
-const MOST_FIXED: usize = 256;
+const MOST_PLAIN: usize = 256;
 /// Bytes of an archive that a slot has room for, beside its word and the length.
-const MOST_ENCODED: usize = 128 - 2 * WORD;
+pub(super) const MOST_ENCODED: usize = 128 - 2 * WORD;
+/// The mark of a message in a block, beside its length.
+const IN_BLOCK: u64 = 1 << 63;
 
 /// Whether values of `T` lie in the slots as they are.
-const fn is_plain<T: Wire>() -> bool {
-    is_fixed::<T>() && size_of::<T>() <= MOST_FIXED
+pub(super) const fn is_plain<T: Wire>() -> bool {
+    is_fixed::<T>() && size_of::<T>() <= MOST_PLAIN
 }
 
 /// Words in a slot for messages of this type.
@@ -33,67 +39,20 @@ pub(super) const fn stride<T: Wire>() -> usize {
     1 + if is_plain::<T>() { size_of::<T>().div_ceil(WORD) } else { 1 + MOST_ENCODED / WORD }
 }
 
-/// The most bytes that a message of this type may have, encoded.
-pub(super) const fn most_bytes<T: Wire>() -> usize {
-    if is_plain::<T>() { size_of::<T>() } else { MOST_ENCODED }
+/// A message in a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InBlock {
+    pub(super) id: BlockId,
+    /// Where it begins in the region of its sender.
+    pub(super) offset: usize,
+    pub(super) len: usize,
 }
 
 /// A message that is ready to be written to a slot: nothing of the user's runs any more.
 pub(super) enum Prepared<'a, T> {
     Plain(&'a T),
     Encoded(&'a [u8]),
-}
-
-/// Why a message cannot be written to a slot.
-pub(super) enum Unfit {
-    Encode(WireFault),
-    TooLarge { bytes: usize },
-}
-
-/// Encodes `message` if it has to be, and calls `go_on`.
-#[inline]
-pub(super) fn prepare<T: Wire, R>(
-    message: &T,
-    go_on: impl FnOnce(Prepared<'_, T>) -> R,
-) -> Result<R, Unfit> {
-    if is_plain::<T>() { Ok(go_on(Prepared::Plain(message))) } else { encode(message, go_on) }
-}
-
-/// What a thread encodes with.
-#[derive(Default)]
-struct Scratch {
-    encoder: Encoder,
-    bytes: AlignedBytes,
-}
-
-thread_local! {
-    // Taken while it is in use: a type's own code may send by another channel.
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-}
-
-fn encode<T: Wire, R>(message: &T, go_on: impl FnOnce(Prepared<'_, T>) -> R) -> Result<R, Unfit> {
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    let Scratch { encoder, bytes } = &mut *scratch;
-    bytes.resize(MOST_ENCODED);
-    // SAFETY: the buffer is this thread's, aligned, and as long as it is said to be.
-    let encoded = unsafe { encoder.encode_at(message, bytes.as_mut_ptr(), MOST_ENCODED, 0) };
-    let encoded = match encoded {
-        Err(WireFault::Overflow) => {
-            let measured = encoder.measure(message, 0);
-            Err(measured.map_or_else(Unfit::Encode, |bytes| Unfit::TooLarge { bytes }))
-        }
-        other => other.map_err(Unfit::Encode),
-    };
-    let carries_segments = !encoder.take_segments().is_empty();
-    let result = match encoded {
-        Ok(_) if carries_segments => {
-            Err(Unfit::Encode(WireFault::Segment(SegmentFault::NotCarried)))
-        }
-        Ok(len) => Ok(go_on(Prepared::Encoded(&bytes[..len]))),
-        Err(unfit) => Err(unfit),
-    };
-    SCRATCH.set(Some(scratch));
-    result
+    InBlock(InBlock),
 }
 
 impl<T: Wire> Prepared<'_, T> {
@@ -108,9 +67,17 @@ impl<T: Wire> Prepared<'_, T> {
                 write_words(slot, std::ptr::from_ref(*value).cast(), size_of::<T>());
             },
             Self::Encoded(bytes) => {
-                slot[0].store(bytes.len() as u64, Relaxed);
+                // Release: as below.
+                slot[0].store(bytes.len() as u64, Release);
                 // SAFETY: a slice of that length.
                 unsafe { write_words(&slot[1..], bytes.as_ptr(), bytes.len()) };
+            }
+            // Release: pairs with the Acquire in `copy`; a receiver that copies one of these for an
+            // earlier message sees that the slot is claimed anew.
+            Self::InBlock(InBlock { id, offset, len }) => {
+                slot[0].store(*len as u64 | IN_BLOCK, Release);
+                slot[1].store(id.0, Release);
+                slot[2].store(*offset as u64, Release);
             }
         }
     }
@@ -134,31 +101,51 @@ unsafe fn write_words(slot: &[AtomicU64], source: *const u8, len: usize) {
     }
 }
 
-/// The private copy of a message.
-#[repr(C, align(128))]
-pub(super) struct Received {
-    words: MaybeUninit<[u64; MOST_FIXED / WORD]>,
-    /// Bytes of the message; as many are initialised.
-    len: usize,
+/// The block that a payload of a type that is not plain leads to.
+pub(super) fn block_in(payload: &[AtomicU64]) -> Option<BlockId> {
+    let [len, id, ..] = payload else { return None };
+    // Acquire: pairs with the Release in `write`.
+    (len.load(Acquire) & IN_BLOCK != 0).then(|| BlockId(id.load(Acquire)))
 }
 
-const _: () = assert!(align_of::<Received>() == AlignedBytes::ALIGN && MOST_ENCODED <= MOST_FIXED);
+/// The private copy of a payload.
+#[repr(C, align(128))]
+pub(super) struct Received {
+    words: MaybeUninit<[u64; MOST_PLAIN / WORD]>,
+    /// Bytes of the message; as many are initialised, if it is not in a block.
+    len: usize,
+    pub(super) in_block: Option<InBlock>,
+}
+
+const _: () = assert!(align_of::<Received>() == AlignedBytes::ALIGN && MOST_ENCODED <= MOST_PLAIN);
 
 impl Received {
     #[inline]
     pub(super) fn new() -> Self {
-        Self { words: MaybeUninit::uninit(), len: 0 }
+        Self { words: MaybeUninit::uninit(), len: 0, in_block: None }
     }
 
     /// Copies the payload of a slot. What is in it may still turn out to be another receiver's.
     #[inline]
     pub(super) fn copy<T: Wire>(&mut self, slot: &[AtomicU64]) {
-        let (len, payload) = if is_plain::<T>() {
-            (size_of::<T>(), slot)
-        } else {
+        if is_plain::<T>() {
+            return self.copy_words(slot, size_of::<T>());
+        }
+        // Acquire, all three: pairs with the Release in `write`.
+        let head = slot[0].load(Acquire);
+        self.in_block = (head & IN_BLOCK != 0).then(|| InBlock {
+            id: BlockId(slot[1].load(Acquire)),
+            offset: slot[2].load(Acquire) as usize,
+            len: (head & !IN_BLOCK) as usize,
+        });
+        if self.in_block.is_none() {
             // A faulty process may have written any length.
-            ((slot[0].load(Relaxed) as usize).min(MOST_ENCODED), &slot[1..])
-        };
+            self.copy_words(&slot[1..], (head as usize).min(MOST_ENCODED));
+        }
+    }
+
+    #[inline]
+    fn copy_words(&mut self, payload: &[AtomicU64], len: usize) {
         let words = self.words.as_mut_ptr().cast::<u64>();
         for (index, word) in payload.iter().enumerate().take(len.div_ceil(WORD)) {
             // SAFETY: no slot has more payload than there are words here. Relaxed: the slot's word
@@ -168,13 +155,25 @@ impl Received {
         self.len = len;
     }
 
-    /// Checks the message and makes its value.
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: `copy_words` has initialised as many.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), self.len) }
+    }
+
+    /// Checks a message that lay in its slot, and makes its value.
     #[inline]
     pub(super) fn decode<T: Wire>(&self) -> Result<T, WireFault> {
-        // SAFETY: `copy` has initialised as many.
-        let bytes =
-            unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), self.len) };
         let mut decoder = Decoder::new();
-        if is_plain::<T>() { decoder.build(view_fixed::<T>(bytes)?) } else { decoder.decode(bytes) }
+        if is_plain::<T>() {
+            decoder.build(view_fixed::<T>(self.bytes())?)
+        } else {
+            decoder.decode(self.bytes())
+        }
+    }
+
+    /// Checks a message that lay in its slot.
+    pub(super) fn view<T: Wire>(&self) -> Result<&T::Archived, WireFault> {
+        if is_plain::<T>() { view_fixed::<T>(self.bytes()) } else { view_bytes::<T>(self.bytes()) }
     }
 }

@@ -1,14 +1,16 @@
 //! The receiving side.
 //!
-//! Invariant: a message is taken by one step, after its bytes were copied and before any code of
-//! the user runs. So a receiver never has a slot in hand, and one that dies holds up nothing.
+//! Invariant: a message is taken by one step, after the payload of its slot was copied and before
+//! any code of the user runs. So a receiver never has a slot in hand, and one that dies holds up
+//! nothing but the block of the message that it reads, which that message's sender finds.
 
 use std::{fmt, marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
     endpoint::Endpoint,
     error::RecvError,
-    payload::Received,
+    held::{HeldBlock, Taking},
+    payload::{Received, is_plain},
     wait::{Limit, Look, wait_until},
 };
 use crate::Wire;
@@ -38,7 +40,7 @@ impl<T: Wire> Receiver<T> {
     /// # Errors
     ///
     /// [`RecvError::Disconnected`] when there is no message, and no sender any more;
-    /// [`RecvError::Decode`].
+    /// [`RecvError::Decode`], [`RecvError::Process`].
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(Limit::ENDLESS)
@@ -76,16 +78,96 @@ impl<T: Wire> Receiver<T> {
         TryIter { receiver: self }
     }
 
+    /// Receives the next message in place: `read` is called with its archived form, which is not
+    /// decoded. Waits while there is none.
+    ///
+    /// A large message lies where its sender has put it as long as `read` runs. Counts among the
+    /// [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread meanwhile.
+    ///
+    /// ```
+    /// let (sender, receiver) = pool_ipc::channel::channel::<Vec<u8>>(10)?;
+    /// sender.send(vec![1; 100_000])?;
+    /// assert_eq!(receiver.recv_view(|bytes| bytes.len())?, 100_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`recv`](Self::recv).
+    pub fn recv_view<R>(&self, read: impl FnOnce(&T::Archived) -> R) -> Result<R, RecvError> {
+        self.view_until(Limit::ENDLESS, read)
+    }
+
+    /// Receives in place like [`recv_view`](Self::recv_view), but does not wait longer than
+    /// `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_view_timeout<R>(
+        &self,
+        timeout: Duration,
+        read: impl FnOnce(&T::Archived) -> R,
+    ) -> Result<R, RecvError> {
+        self.view_until(Limit::after(timeout), read)
+    }
+
+    /// Receives in place like [`recv_view`](Self::recv_view) if there is a message.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`try_recv`](Self::try_recv).
+    pub fn try_recv_view<R>(&self, read: impl FnOnce(&T::Archived) -> R) -> Result<R, RecvError> {
+        self.view_until(Limit::Now, read)
+    }
+
     #[inline]
     fn recv_until(&self, limit: Limit) -> Result<T, RecvError> {
         let mut received = Received::new();
+        let block = self.take_until(limit, &mut received)?;
+        match block {
+            None => received.decode(),
+            Some(block) => block.decode(),
+        }
+        .map_err(RecvError::Decode)
+    }
+
+    fn view_until<R>(
+        &self,
+        limit: Limit,
+        read: impl FnOnce(&T::Archived) -> R,
+    ) -> Result<R, RecvError> {
+        let mut received = Received::new();
+        let block = self.take_until(limit, &mut received)?;
+        match block {
+            None => received.view::<T>().map(read),
+            Some(block) => block.view::<T, R>(read),
+        }
+        .map_err(RecvError::Decode)
+    }
+
+    /// Takes the next message: it is in `received`, or in the block that is returned.
+    #[inline]
+    fn take_until(
+        &self,
+        limit: Limit,
+        received: &mut Received,
+    ) -> Result<Option<HeldBlock<'_>>, RecvError> {
+        let channel = &*self.endpoint.channel;
+        // Receivers of plain messages have nothing in hand, and need no place.
+        let ticket = match is_plain::<T>() {
+            true => None,
+            false => Some(channel.ticket().map_err(RecvError::Process)?),
+        };
+        let mut taking = Taking::<T> { received, channel, ticket, messages: PhantomData };
         let taken = wait_until(&self.endpoint.own_side().events, limit, |look| {
-            self.attempt(&mut received, limit, look)
+            self.attempt(&mut taking, limit, look)
         });
         match taken {
             Some(Ok(())) => {
+                let block = taking.into_block();
                 self.after_taking();
-                received.decode().map_err(RecvError::Decode)
+                Ok(block)
             }
             Some(Err(error)) => Err(error),
             None => Err(match limit {
@@ -98,12 +180,12 @@ impl<T: Wire> Receiver<T> {
     #[inline]
     fn attempt(
         &self,
-        received: &mut Received,
+        taking: &mut Taking<'_, '_, T>,
         limit: Limit,
         look: Look,
     ) -> ControlFlow<Result<(), RecvError>> {
         let ring = self.endpoint.channel.memory.ring;
-        let blocked = match ring.take(|slot| received.copy::<T>(slot)) {
+        let blocked = match ring.take(taking) {
             Ok(()) => return ControlFlow::Break(Ok(())),
             Err(blocked) => blocked,
         };
@@ -112,19 +194,19 @@ impl<T: Wire> Receiver<T> {
             Limit::At(_) => look,
         };
         if look == Look::Thorough && self.endpoint.recover(blocked) {
-            return self.attempt(received, limit, Look::Quick);
+            return self.attempt(taking, limit, Look::Quick);
         }
         if !self.endpoint.is_other_side_gone(look) {
             return ControlFlow::Continue(());
         }
         // The last sender may have sent something after the look at the ring.
-        match ring.take(|slot| received.copy::<T>(slot)) {
+        match ring.take(taking) {
             Ok(()) => ControlFlow::Break(Ok(())),
             // Its process is about to end: then the slot is recovered.
             Err(blocked) if blocked.writer().is_some() && !self.endpoint.recover(blocked) => {
                 ControlFlow::Continue(())
             }
-            Err(blocked) if blocked.writer().is_some() => self.attempt(received, limit, look),
+            Err(blocked) if blocked.writer().is_some() => self.attempt(taking, limit, look),
             Err(_) => ControlFlow::Break(Err(RecvError::Disconnected)),
         }
     }
@@ -166,7 +248,8 @@ impl<T> Receiver<T> {
         self.endpoint.channel.memory.ring.capacity as usize
     }
 
-    /// How many messages were lost with processes that were killed while they sent them.
+    /// How many messages were lost with processes that were killed while they sent them, or had
+    /// them in hand in the region of another.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.endpoint.channel.memory.ring.lost()

@@ -37,6 +37,16 @@ pub struct Ring {
 #[must_use = "a claimed slot holds up all later ones until it is published"]
 pub struct Claim(Position);
 
+/// A receiver, as the ring sees it.
+pub trait Taker {
+    /// Copies the payload of a slot, to be used only if the message is taken. Returns whether the
+    /// message lies in a block.
+    fn copy(&mut self, payload: &'static [AtomicU64]) -> bool;
+
+    /// Takes the block of the message that was copied last; `false` if another receiver has it.
+    fn hold(&mut self) -> bool;
+}
+
 /// The slot that is in the way, as it was seen.
 #[derive(Debug, Clone, Copy)]
 pub struct Blocked {
@@ -108,14 +118,15 @@ impl Ring {
         self.word(claim.0.index()).store(Word::full(claim.0.lap()).pack(), SeqCst);
     }
 
-    /// Takes the next message: `read` copies the payload, whose words are to be used only if this
-    /// succeeds. The caller looks at the sleep of senders next.
+    /// Takes the next message: one in a slot by the step that frees the slot, one in a block by the
+    /// step to its holder, after which any receiver frees the slot. The caller looks at the sleep
+    /// of senders next.
     ///
     /// # Errors
     ///
     /// The slot that is in the way: free, or in the hands of a sender.
     #[inline]
-    pub fn take<R>(&self, mut read: impl FnMut(&'static [AtomicU64]) -> R) -> Result<R, Blocked> {
+    pub fn take(&self, taker: &mut impl Taker) -> Result<(), Blocked> {
         let mut at = self.hinted(self.head);
         let mut blocked = Blocked { index: at.index(), seen: Word::free(0).pack() };
         for _ in 0..self.most_steps() {
@@ -127,9 +138,13 @@ impl Ring {
             let Some(found) = Word::unpack(seen) else { break };
             match (found.compare_lap(at.lap()), found.state) {
                 (cmp::Ordering::Equal, State::Full) => {
-                    let message = read(&slot[1..]);
-                    if self.free(at, seen) {
-                        return Ok(message);
+                    let in_block = taker.copy(&slot[1..]);
+                    // SeqCst is stronger than needed: Acquire loads of the payload keep this load
+                    // behind them, so what was copied is that of `seen`.
+                    let is_mine = !in_block || slot[0].load(SeqCst) == seen && taker.hold();
+                    let is_freed = self.free(at, seen);
+                    if is_mine && (in_block || is_freed) {
+                        return Ok(());
                     }
                 }
                 (cmp::Ordering::Equal, State::Void) => {
@@ -196,6 +211,21 @@ impl Ring {
         // SeqCst: as in `claim`.
         let found = Word::unpack(self.word(at.index()).load(SeqCst));
         found.is_some_and(|word| word.state == State::Free && !word.compare_lap(at.lap()).is_lt())
+    }
+
+    /// Words of the payloads that wait for receivers. Nothing is missed that was published before.
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &'static [AtomicU64]> {
+        let slots = (0..self.capacity).map(|index| self.slot(index));
+        let full = slots.filter(|slot| {
+            // SeqCst: as in `take`.
+            Word::unpack(slot[0].load(SeqCst)).is_some_and(|word| word.state == State::Full)
+        });
+        full.map(|slot| &slot[1..])
+    }
+
+    /// Counts a message that was lost with its receiver.
+    pub(super) fn count_lost(&self) {
+        self.lost.fetch_add(1, Relaxed);
     }
 
     /// How many slots are not free, about.

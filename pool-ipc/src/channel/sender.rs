@@ -6,10 +6,13 @@
 use std::{fmt, marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
+    encode::{Allocated, Unfit, prepare},
     endpoint::Endpoint,
     error::SendError,
-    payload::{Prepared, Unfit, most_bytes, prepare},
+    payload::{MOST_ENCODED, Prepared},
+    ring::Claim,
     wait::{Limit, Look, wait_until},
+    word::Ticket,
 };
 use crate::Wire;
 
@@ -27,11 +30,6 @@ use crate::Wire;
 pub struct Sender<T> {
     endpoint: Arc<Endpoint>,
     messages: PhantomData<fn(T)>,
-}
-
-/// Why an attempt is over without a message sent.
-enum Refused {
-    Disconnected,
 }
 
 impl<T: Wire> Sender<T> {
@@ -80,47 +78,81 @@ impl<T: Wire> Sender<T> {
             Ok(ticket) => ticket,
             Err(fault) => return Err(SendError::Process { message, fault }),
         };
-        let sent = prepare(&message, |prepared: Prepared<'_, T>| {
+        let allocate = |len| self.allocate(ticket, len, limit);
+        let sent = prepare(&message, allocate, |prepared: Prepared<'_, T>| {
+            let claim = self.claim(ticket, limit)?;
             let ring = self.endpoint.channel.memory.ring;
-            let claimed = wait_until(&self.endpoint.own_side().events, limit, |look| {
-                match ring.claim(ticket) {
-                    Ok(claim) => ControlFlow::Break(Ok(claim)),
-                    Err(blocked) => {
-                        let look = match limit {
-                            Limit::Now => self.endpoint.look_of_a_try(look),
-                            Limit::At(_) => look,
-                        };
-                        if look == Look::Thorough {
-                            self.endpoint.recover(blocked);
-                        }
-                        if self.endpoint.is_other_side_gone(look) {
-                            return ControlFlow::Break(Err(Refused::Disconnected));
-                        }
-                        ControlFlow::Continue(())
-                    }
-                }
-            });
-            claimed.map(|claimed| {
-                claimed.map(|claim| {
-                    prepared.write(ring.payload(&claim));
-                    let look_around = claim.is_last_of_many();
-                    ring.publish(claim);
-                    self.after_publication(look_around);
-                })
-            })
+            prepared.write(ring.payload(&claim));
+            let look_around = claim.is_last_of_many();
+            ring.publish(claim);
+            self.after_publication(look_around);
+            Ok(())
         });
-        match sent {
-            Ok(Some(Ok(()))) => Ok(()),
-            Ok(Some(Err(Refused::Disconnected))) => Err(SendError::Disconnected(message)),
-            Ok(None) => Err(match limit {
+        sent.map_err(|unfit| match unfit {
+            Unfit::Disconnected => SendError::Disconnected(message),
+            Unfit::NoRoom => match limit {
                 Limit::Now => SendError::Full(message),
                 Limit::At(_) => SendError::TimedOut(message),
-            }),
-            Err(Unfit::Encode(fault)) => Err(SendError::Encode { message, fault }),
-            Err(Unfit::TooLarge { bytes }) => {
-                Err(SendError::TooLarge { message, bytes, most: most_bytes::<T>() })
+            },
+            Unfit::Encode(fault) => SendError::Encode { message, fault },
+            Unfit::TooLarge { bytes } => {
+                let most = self.endpoint.channel.memory.region_bytes.max(MOST_ENCODED);
+                SendError::TooLarge { message, bytes, most }
             }
+        })
+    }
+
+    /// Claims a slot; waits while there is none.
+    #[inline]
+    fn claim(&self, ticket: Ticket, limit: Limit) -> Result<Claim, Unfit> {
+        let ring = self.endpoint.channel.memory.ring;
+        self.wait(limit, |look| match ring.claim(ticket) {
+            Ok(claim) => Some(claim),
+            Err(blocked) => {
+                if look == Look::Thorough {
+                    self.endpoint.recover(blocked);
+                }
+                None
+            }
+        })
+    }
+
+    /// Allocates a block; waits while there is no room.
+    #[cold]
+    fn allocate(&self, ticket: Ticket, len: usize, limit: Limit) -> Result<Allocated, Unfit> {
+        let channel = &self.endpoint.channel;
+        if len > channel.memory.region_bytes {
+            return Err(Unfit::TooLarge { bytes: len });
         }
+        self.wait(limit, |look| {
+            if look == Look::Thorough {
+                channel.free_of_the_dead(ticket);
+            }
+            channel.allocate(ticket, len)
+        })
+    }
+
+    /// Tries until it succeeds, the time is over, or there is no receiver any more.
+    #[inline]
+    fn wait<R>(
+        &self,
+        limit: Limit,
+        mut attempt: impl FnMut(Look) -> Option<R>,
+    ) -> Result<R, Unfit> {
+        let outcome = wait_until(&self.endpoint.own_side().events, limit, |look| {
+            let look = match limit {
+                Limit::Now => self.endpoint.look_of_a_try(look),
+                Limit::At(_) => look,
+            };
+            if let Some(result) = attempt(look) {
+                return ControlFlow::Break(Ok(result));
+            }
+            if self.endpoint.is_other_side_gone(look) {
+                return ControlFlow::Break(Err(Unfit::Disconnected));
+            }
+            ControlFlow::Continue(())
+        });
+        outcome.unwrap_or(Err(Unfit::NoRoom))
     }
 
     /// Wakes a receiver; and another sender, if it was woken too early or its waker has died.
@@ -162,7 +194,8 @@ impl<T> Sender<T> {
         self.endpoint.channel.memory.ring.capacity as usize
     }
 
-    /// How many messages were lost with processes that were killed while they sent them.
+    /// How many messages were lost with processes that were killed while they sent them, or had
+    /// them in hand in the region of another.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.endpoint.channel.memory.ring.lost()

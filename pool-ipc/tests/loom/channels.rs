@@ -4,7 +4,7 @@
 use loom::thread;
 use pool_ipc::{
     board::SeqCstAs,
-    channel::{Blocked, EventCount, EventTicket, Ring, Ticket},
+    channel::{BlockId, Blocked, Blocks, EventCount, EventTicket, Ring, Ticket},
 };
 
 use super::Cell;
@@ -167,5 +167,68 @@ fn a_sender_that_sleeps_sees_or_is_woken() {
         if let Err(sleep) = sender.join().unwrap() {
             assert!(events.has_changed_since(sleep), "asleep beside a free slot");
         }
+    });
+}
+
+/// Sends the block of party 0, filled with `value`, if there is room.
+fn send_block(ring: Ring, blocks: Blocks, memory: Cell, value: u32) -> Option<BlockId> {
+    let id = blocks.send(0, 0);
+    memory.set(value);
+    let is_sent = blocks.try_send(&ring, ticket(0), id);
+    if !is_sent {
+        blocks.free(id);
+    }
+    is_sent.then_some(id)
+}
+
+/// Takes a block if there is one, reads it, and gives it back.
+fn receive_block(ring: Ring, blocks: Blocks, memory: Cell, by: Ticket) -> Option<u32> {
+    let id = blocks.try_recv(&ring, by).ok()?;
+    let value = memory.get();
+    blocks.free(id);
+    Some(value)
+}
+
+/// A block is received once, by whichever of two receivers, and used again only when it was read:
+/// its memory is handed over and back.
+#[test]
+fn a_block_is_handed_over_and_back() {
+    SeqCstAs::AcqRel.check(|| {
+        let (ring, blocks, memory) = (Ring::leaked(1), Blocks::leaked(), Cell::new());
+        let receivers = [1, 2]
+            .map(|place| thread::spawn(move || receive_block(ring, blocks, memory, ticket(place))));
+        let first = send_block(ring, blocks, memory, 1).expect("there is room");
+        let mut sent = vec![1];
+        if blocks.is_over(first) && send_block(ring, blocks, memory, 2).is_some() {
+            sent.push(2);
+        }
+        let mut got: Vec<u32> =
+            receivers.into_iter().filter_map(|receiver| receiver.join().unwrap()).collect();
+        got.extend(receive_block(ring, blocks, memory, ticket(3)));
+        got.extend(receive_block(ring, blocks, memory, ticket(3)));
+        got.sort_unstable();
+        assert_eq!(got, sent);
+    });
+}
+
+/// A receiver that ends with a block in hand, before it has freed the slot, costs that message
+/// only.
+#[test]
+fn a_block_of_the_dead_is_passed_over() {
+    SeqCstAs::AcqRel.check(|| {
+        let (ring, blocks, memory) = (Ring::leaked(2), Blocks::leaked(), Cell::new());
+        let first = send_block(ring, blocks, memory, 1).expect("there is room");
+        let dying = thread::spawn(move || blocks.hold(first, ticket(1)));
+        let living = thread::spawn(move || receive_block(ring, blocks, memory, ticket(2)));
+        let is_lost = dying.join().unwrap();
+        let dead = |holder| holder == ticket(1);
+        assert!(!blocks.free_of_the_dead(first, |holder| holder == ticket(9)));
+        assert_eq!(blocks.free_of_the_dead(first, dead), is_lost);
+        let mut got = Vec::from_iter(living.join().unwrap());
+        got.extend(receive_block(ring, blocks, memory, ticket(3)));
+        assert_eq!(got, if is_lost { vec![] } else { vec![1] });
+        // Slot and block are free again.
+        assert!(blocks.is_over(first) && send_block(ring, blocks, memory, 2).is_some());
+        assert_eq!(receive_block(ring, blocks, memory, ticket(3)), Some(2));
     });
 }
