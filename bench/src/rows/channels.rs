@@ -5,6 +5,7 @@
 //! that two processes spin on.
 
 use std::{
+    hint::black_box,
     io::{Read as _, Write as _, pipe},
     sync::atomic::Ordering::SeqCst,
     thread,
@@ -12,8 +13,16 @@ use std::{
 
 use crossbeam_channel::bounded;
 use pool_affinity::{CpuSet, current_cpus};
-use pool_ipc::channel::channel;
-use pool_shm::futex;
+use pool_ipc::{
+    channel::channel,
+    rkyv::{
+        Archive, Deserialize, Place, Serialize,
+        rancor::Fallible,
+        ser::{Allocator, Writer},
+        vec::{ArchivedVec, VecResolver},
+    },
+};
+use pool_shm::{Segment, futex};
 
 use crate::{
     Outcome,
@@ -25,6 +34,7 @@ use crate::{
 const OURS: &str = "channel, processes";
 const CROSSBEAM: &str = "crossbeam, threads";
 const PIPE: &str = "pipe, processes";
+const COPY: &str = "one copy into warm shared memory";
 const SPIN: &str = "bare spin, two CPUs";
 /// Messages that a channel holds.
 const CAPACITY: usize = 1024;
@@ -127,6 +137,66 @@ pub(crate) fn two_by_two(scale: &Scale) -> Outcome {
         }))
     });
     bout.run(scale.rounds(15))
+}
+
+/// Messages of 1 MiB, read in place. All are encoded from the same memory, so that no allocation
+/// and no cold memory is measured.
+pub(crate) fn large(scale: &Scale) -> Outcome {
+    const LEN: usize = 1 << 20;
+    let count = scale.count(200);
+    let source: &'static [u8] = vec![7; LEN].leak();
+    let (sender, receiver) = channel::<Frame>(4)?;
+    let peer = Peer::working(|| {
+        for _ in 0..count {
+            let last = receiver.recv_view(|message| message[message.len() - 1]);
+            assert_eq!(last.expect("the sender lives"), 7);
+        }
+    })?;
+    let target = Segment::create("target", LEN as u64)?.map()?;
+    let gib = |seconds: f64| (count * LEN) as f64 / seconds / (1 << 30) as f64;
+    let mut bout = Bout::new("channels", "1 MiB, one to one", Unit::GibPerSecond);
+    bout.subject("channel, read in place", Expected::beside(COPY), || {
+        let ((), seconds) = timed(|| {
+            peer.ask();
+            (0..count).for_each(|_| sender.send(Frame(source)).expect("the receiver lives"));
+            peer.wait();
+        });
+        Ok(gib(seconds))
+    });
+    bout.baseline(COPY, || {
+        let ((), seconds) = timed(|| {
+            for _ in 0..count {
+                // SAFETY: as many bytes are mapped, and no other code has the segment.
+                unsafe { black_box(target.as_ptr()).copy_from(black_box(source.as_ptr()), LEN) };
+            }
+        });
+        Ok(gib(seconds))
+    });
+    bout.run(scale.rounds(15))
+}
+
+/// Bytes that are sent from where they lie.
+struct Frame(&'static [u8]);
+
+impl Archive for Frame {
+    type Archived = ArchivedVec<u8>;
+    type Resolver = VecResolver;
+
+    fn resolve(&self, resolver: VecResolver, out: Place<ArchivedVec<u8>>) {
+        ArchivedVec::resolve_from_slice(self.0, resolver, out);
+    }
+}
+
+impl<S: Fallible + Allocator + Writer + ?Sized> Serialize<S> for Frame {
+    fn serialize(&self, serializer: &mut S) -> Result<VecResolver, S::Error> {
+        ArchivedVec::<u8>::serialize_from_slice(self.0, serializer)
+    }
+}
+
+impl<D: Fallible + ?Sized> Deserialize<Frame, D> for ArchivedVec<u8> {
+    fn deserialize(&self, _: &mut D) -> Result<Frame, D::Error> {
+        Ok(Frame(self.to_vec().leak()))
+    }
 }
 
 /// A message that goes to and fro.

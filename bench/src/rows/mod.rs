@@ -59,6 +59,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "locks/contended", run: locks::contended },
     Part { name: "channels/one", run: channels::one_to_one },
     Part { name: "channels/two", run: channels::two_by_two },
+    Part { name: "channels/large", run: channels::large },
     Part { name: "channels/to-and-fro", run: channels::ping_pong },
     Part { name: "data_set", run: data_set::run },
     Part { name: "start/processes", run: start::processes },
