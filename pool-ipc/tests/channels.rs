@@ -4,12 +4,22 @@
 #[path = "support/deadline.rs"]
 mod deadline;
 
-use std::{sync::Barrier, thread, time::Duration};
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::Duration,
+};
 
 use deadline::within_a_minute;
 use pool_ipc::{
     SegmentFault, WireFault,
-    channel::{ChannelBuilder, ChannelError, RecvError, SendError, channel},
+    channel::{
+        ChannelBuilder, ChannelError, JoinableQueue, NothingInHand, RecvError, SendError, channel,
+        duplex,
+    },
 };
 use pool_shm::SharedArray;
 
@@ -301,6 +311,70 @@ fn a_panic_while_a_message_is_read_gives_its_room_back() {
         assert!(std::panic::catch_unwind(panic).is_err());
     }
     assert_eq!(receiver.lost(), 0);
+}
+
+#[test]
+fn two_ends_talk_to_each_other() {
+    within_a_minute(|| {
+        let (ours, theirs) = duplex::<u64, String>(1).unwrap();
+        let other = thread::spawn(move || {
+            while let Ok(number) = theirs.recv() {
+                theirs.send(number.to_string()).unwrap();
+            }
+        });
+        for number in 0..100 {
+            ours.send(number).unwrap();
+            assert_eq!(ours.recv_timeout(LONG).unwrap(), number.to_string());
+        }
+        assert!(matches!(ours.try_recv(), Err(RecvError::Empty)));
+        drop(ours);
+        other.join().unwrap();
+
+        let (ours, theirs) = duplex::<u8, u8>(1).unwrap();
+        ours.try_send(1).unwrap();
+        assert!(matches!(ours.send_timeout(2, SHORT), Err(SendError::TimedOut(2))));
+        assert_eq!((ours.sender().len(), theirs.receiver().len()), (1, 1));
+        let (sender, _receiver) = theirs.into_parts();
+        sender.send(3).unwrap();
+        assert_eq!(ours.recv().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_queue_is_joined_when_all_is_done() {
+    within_a_minute(|| {
+        let queue = JoinableQueue::<String>::new(100).unwrap();
+        queue.join();
+        assert_eq!(queue.task_done(), Err(NothingInHand));
+        queue.send("a".into()).unwrap();
+        assert!(!queue.join_timeout(SHORT), "it lies in the queue");
+        assert_eq!(queue.recv().unwrap(), "a");
+        assert!(queue.is_empty() && !queue.join_timeout(SHORT), "it is in hand");
+        assert!(matches!(queue.try_recv(), Err(RecvError::Empty)));
+        queue.task_done().unwrap();
+        assert!(queue.join_timeout(LONG));
+        assert_eq!(queue.task_done(), Err(NothingInHand));
+
+        let done = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while queue.recv().unwrap() != "end" {
+                        done.fetch_add(1, SeqCst);
+                        queue.task_done().unwrap();
+                    }
+                    queue.task_done().unwrap();
+                });
+            }
+            for round in 1..=100 {
+                (0..round).for_each(|_| queue.send("x".into()).unwrap());
+                queue.join();
+                assert_eq!(done.swap(0, SeqCst), round);
+            }
+            (0..2).for_each(|_| queue.send("end".into()).unwrap());
+        });
+        assert_eq!(queue.lost(), 0);
+    });
 }
 
 #[test]

@@ -7,7 +7,8 @@ mod processes;
 use std::{thread, time::Duration};
 
 use pool_ipc::channel::{
-    ChannelBuilder, ProcessFault, Receiver, RecvError, SendError, Sender, channel,
+    ChannelBuilder, JoinableQueue, NothingInHand, ProcessFault, Receiver, RecvError, SendError,
+    Sender, channel,
 };
 use processes::{finish, kill_and_reap, run, start};
 
@@ -28,6 +29,8 @@ fn main() {
             ("the_block_of_a_dead_reader_comes_back", dead_readers),
             ("what_the_dead_have_sent_is_read", sent_by_the_dead),
             ("messages_of_64_mib_cross_both_ways", both_ways),
+            ("a_queue_is_joined_when_all_processes_are_done", joined),
+            ("no_join_waits_for_the_dead", joined_without_the_dead),
             ("more_than_64_processes_are_refused", too_many),
         ],
     );
@@ -227,6 +230,72 @@ fn both_ways() {
         assert_eq!((message.len(), message[0]), (LEN, number + 100));
     }
     finish(child);
+}
+
+fn joined() {
+    let queue = JoinableQueue::<u64>::new(16).expect("queue");
+    let (results, gathered) = channel::<u64>(1000).expect("channel");
+    let workers = [(); 3].map(|()| {
+        start(|| {
+            loop {
+                let number = queue.recv().expect("valid");
+                if number == u64::MAX {
+                    return queue.task_done().expect("in hand");
+                }
+                results.send(number).expect("there is room");
+                queue.task_done().expect("in hand");
+            }
+        })
+    });
+    (0..1000).for_each(|number| queue.send(number).expect("there is room again"));
+    queue.join();
+    let done = gathered.try_iter().collect::<Result<Vec<_>, _>>().expect("valid");
+    assert_eq!((done.len(), done.iter().sum::<u64>()), (1000, 999 * 500), "all are done");
+    assert_eq!(queue.task_done(), Err(NothingInHand), "others have received them");
+    (0..3).for_each(|_| queue.send(u64::MAX).expect("there is room"));
+    queue.join();
+    workers.into_iter().for_each(finish);
+    assert_eq!(queue.lost(), 0);
+}
+
+fn joined_without_the_dead() {
+    let mut queue = Some(JoinableQueue::<Vec<u8>>::new(16).expect("queue"));
+    let (taken, was_taken) = channel::<()>(1).expect("channel");
+    for (round, way) in (1..).zip(["killed", "ended", "dropped"]) {
+        let ours = queue.as_ref().expect("kept");
+        ours.send(vec![0; 1000]).expect("there is room");
+        ours.send(vec![0; 10]).expect("there is room");
+        let child = start(|| {
+            let theirs = queue.take().expect("inherited");
+            assert_eq!(theirs.recv().expect("sent").len(), 1000);
+            assert_eq!(theirs.recv().expect("sent").len(), 10);
+            theirs.task_done().expect("two are in hand");
+            taken.send(()).expect("sent");
+            match way {
+                "ended" => std::mem::forget(theirs),
+                "dropped" => drop(theirs),
+                _ => wait_for_ever(),
+            }
+            if way == "dropped" {
+                wait_for_ever();
+            }
+        });
+        let ours = queue.as_ref().expect("kept");
+        was_taken.recv_timeout(LONG).expect("taken");
+        match way {
+            "killed" => {
+                assert!(!ours.join_timeout(Duration::from_millis(30)), "one is in hand");
+                kill_and_reap(child);
+            }
+            "ended" => finish(child),
+            _ => {}
+        }
+        assert!(ours.join_timeout(LONG));
+        assert_eq!(ours.lost(), round, "{way}");
+        if way == "dropped" {
+            kill_and_reap(child);
+        }
+    }
 }
 
 fn too_many() {

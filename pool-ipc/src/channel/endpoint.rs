@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU32,
+            AtomicU32, AtomicU64,
             Ordering::{Acquire, Relaxed, SeqCst},
         },
     },
@@ -55,9 +55,14 @@ impl Channel {
         parties_of(&self.memory)
     }
 
+    /// The count of messages that the process with this ticket has in hand.
+    pub(super) fn in_hand(&self, ticket: Ticket) -> &AtomicU64 {
+        &self.memory.header.parties[ticket.place()].in_hand
+    }
+
     /// Whether this process has the ticket: not a forked child of the one that has it.
     pub(super) fn has_ticket(&self, ticket: Ticket) -> bool {
-        Ticket::from_number(self.ticket.get()) == Some(ticket)
+        self.known_ticket() == Some(ticket)
     }
 
     /// Allocates room for a message in the region of this process, if there is any just now.
@@ -79,7 +84,13 @@ impl Channel {
     /// The ticket of this process.
     #[inline]
     pub(super) fn ticket(&self) -> Result<Ticket, ProcessFault> {
-        Ticket::from_number(self.ticket.get()).map_or_else(|| self.register(), Ok)
+        self.known_ticket().map_or_else(|| self.register(), Ok)
+    }
+
+    /// The ticket of this process, if it has one.
+    #[inline]
+    pub(super) fn known_ticket(&self) -> Option<Ticket> {
+        Ticket::from_number(self.ticket.get())
     }
 
     #[cold]
@@ -100,8 +111,13 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        if let Some(ticket) = Ticket::from_number(self.ticket.get()) {
+        if let Some(ticket) = self.known_ticket() {
             self.parties().release(ticket);
+            // What this process had in hand is over.
+            let idle = &self.memory.header.idle;
+            if idle.has_sleepers() {
+                idle.wake_all();
+            }
         }
     }
 }

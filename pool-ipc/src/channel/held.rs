@@ -11,7 +11,7 @@ use pool_shm::Exclusive;
 use super::{
     endpoint::Channel,
     payload::{InBlock, Received},
-    ring::Taker,
+    ring::{Blocked, Taker},
     word::Ticket,
 };
 use crate::{Decoder, Wire, WireFault, primitive::AtomicU64, view_bytes};
@@ -22,6 +22,8 @@ pub(super) struct Taking<'r, 'a, T> {
     pub(super) channel: &'a Channel,
     /// `None` where messages lie in slots only.
     pub(super) ticket: Option<Ticket>,
+    /// Where messages are counted until they are done.
+    pub(super) in_hand: Option<&'a AtomicU64>,
     pub(super) messages: PhantomData<fn() -> T>,
 }
 
@@ -35,6 +37,18 @@ impl<T: Wire> Taker for Taking<'_, '_, T> {
     fn hold(&mut self) -> bool {
         let blocks = self.channel.memory.blocks;
         self.received.in_block.zip(self.ticket).is_some_and(|(at, by)| blocks.hold(at.id, by))
+    }
+}
+
+impl<T: Wire> Taking<'_, '_, T> {
+    /// Takes the next message of the ring.
+    #[inline]
+    pub(super) fn take(&mut self) -> Result<(), Blocked> {
+        let ring = self.channel.memory.ring;
+        match self.in_hand {
+            None => ring.take(self),
+            Some(in_hand) => ring.take_counted(self, in_hand),
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Header {
     pub(super) lost: CachePadded<AtomicU64>,
     pub(super) senders: CachePadded<Side>,
     pub(super) receivers: CachePadded<Side>,
+    /// What threads sleep on that wait until no process has anything in hand.
+    pub(super) idle: CachePadded<EventCount>,
     pub(super) parties: [Party; MAX_PARTIES],
 }
 
@@ -47,8 +49,9 @@ const _: () = {
     assert!(offset_of!(Header, lost) == 256);
     assert!(offset_of!(Header, senders) == 384);
     assert!(offset_of!(Header, receivers) == 512);
-    assert!(offset_of!(Header, parties) == 640);
-    assert!(size_of::<Header>() == 640 + MAX_PARTIES * 16);
+    assert!(offset_of!(Header, idle) == 640);
+    assert!(offset_of!(Header, parties) == 768);
+    assert!(size_of::<Header>() == 768 + MAX_PARTIES * 128);
 };
 
 /// The memory, mapped in this process and in those that are forked from it. A user of what it lends

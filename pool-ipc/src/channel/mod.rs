@@ -46,6 +46,7 @@
 
 // * `builder.rs`: makes a channel.
 // * `sender.rs`, `receiver.rs`: the two ends; `error.rs`: their errors.
+// * `duplex.rs`: two ends that talk to each other; `joinable.rs`: a queue that can be waited for.
 // * `endpoint.rs`: what the ends of one side share in a process.
 // * `ring.rs`: the ring of slots; `word.rs`: the word of a slot; `payload.rs`: how a message lies
 //   in it; `encode.rs`: how it is encoded before.
@@ -62,6 +63,8 @@ mod blocks;
 #[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
+mod duplex;
+#[cfg(not(loom))]
 mod encode;
 #[cfg(not(loom))]
 mod endpoint;
@@ -73,6 +76,8 @@ mod error;
 mod events;
 #[cfg(not(loom))]
 mod held;
+#[cfg(not(loom))]
+mod joinable;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(loom)]
@@ -98,13 +103,16 @@ mod word;
 pub use {
     blocks::{BlockId, Blocks},
     events::{EventCount, EventTicket},
+    model::InHand,
     ring::{Blocked, Claim, Ring, Taker},
     word::Ticket,
 };
 #[cfg(not(loom))]
 pub use {
     builder::{ChannelBuilder, channel},
+    duplex::{Duplex, DuplexPair, duplex},
     error::{ChannelError, ProcessFault, RecvError, SendError},
+    joinable::{JoinableQueue, NothingInHand},
     receiver::{Iter, Receiver, TryIter},
     sender::Sender,
 };

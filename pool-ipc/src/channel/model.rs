@@ -53,6 +53,40 @@ impl Taker for Number {
     }
 }
 
+/// What a receiver has in hand.
+pub struct InHand(AtomicU64);
+
+impl InHand {
+    /// A count in private memory that is never freed.
+    #[must_use]
+    pub fn leaked() -> &'static Self {
+        Box::leak(Box::new(Self(AtomicU64::new(0))))
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.load(SeqCst) == 0
+    }
+
+    /// One is done.
+    pub fn done(&self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Ring {
+    /// Receives a number, if there is one, and counts it.
+    ///
+    /// # Errors
+    ///
+    /// The slot in the way.
+    pub fn try_recv_counted(&self, in_hand: &InHand) -> Result<u64, Blocked> {
+        let mut number = Number(0);
+        self.take_counted(&mut number, &in_hand.0).map(|()| number.0)
+    }
+}
+
 /// A receiver of messages that lie in blocks.
 struct InBlock {
     blocks: Blocks,

@@ -30,6 +30,13 @@ pub struct Receiver<T> {
     messages: PhantomData<fn() -> T>,
 }
 
+/// Whether a message counts as in hand after it was received.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Counted {
+    No,
+    UntilDone,
+}
+
 impl<T: Wire> Receiver<T> {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint, messages: PhantomData }
@@ -43,7 +50,7 @@ impl<T: Wire> Receiver<T> {
     /// [`RecvError::Decode`], [`RecvError::Process`].
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(Limit::ENDLESS)
+        self.recv_until(Limit::ENDLESS, Counted::No)
     }
 
     /// Receives the next message; waits while there is none, but not longer than `timeout`.
@@ -52,7 +59,7 @@ impl<T: Wire> Receiver<T> {
     ///
     /// [`RecvError::TimedOut`], and the errors of [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.recv_until(Limit::after(timeout))
+        self.recv_until(Limit::after(timeout), Counted::No)
     }
 
     /// Receives the next message if there is one.
@@ -63,7 +70,7 @@ impl<T: Wire> Receiver<T> {
     /// its process is noticed by a try a millisecond later at the latest.
     #[inline]
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.recv_until(Limit::Now)
+        self.recv_until(Limit::Now, Counted::No)
     }
 
     /// The messages, one after the other, until there is no sender any more. Waits for each.
@@ -122,9 +129,9 @@ impl<T: Wire> Receiver<T> {
     }
 
     #[inline]
-    fn recv_until(&self, limit: Limit) -> Result<T, RecvError> {
+    pub(super) fn recv_until(&self, limit: Limit, counted: Counted) -> Result<T, RecvError> {
         let mut received = Received::new();
-        let block = self.take_until(limit, &mut received)?;
+        let block = self.take_until(limit, counted, &mut received)?;
         match block {
             None => received.decode(),
             Some(block) => block.decode(),
@@ -138,7 +145,7 @@ impl<T: Wire> Receiver<T> {
         read: impl FnOnce(&T::Archived) -> R,
     ) -> Result<R, RecvError> {
         let mut received = Received::new();
-        let block = self.take_until(limit, &mut received)?;
+        let block = self.take_until(limit, Counted::No, &mut received)?;
         match block {
             None => received.view::<T>().map(read),
             Some(block) => block.view::<T, R>(read),
@@ -151,15 +158,20 @@ impl<T: Wire> Receiver<T> {
     fn take_until(
         &self,
         limit: Limit,
+        counted: Counted,
         received: &mut Received,
     ) -> Result<Option<HeldBlock<'_>>, RecvError> {
         let channel = &*self.endpoint.channel;
         // Receivers of plain messages have nothing in hand, and need no place.
-        let ticket = match is_plain::<T>() {
-            true => None,
-            false => Some(channel.ticket().map_err(RecvError::Process)?),
+        let ticket = match counted {
+            Counted::No if is_plain::<T>() => None,
+            _ => Some(channel.ticket().map_err(RecvError::Process)?),
         };
-        let mut taking = Taking::<T> { received, channel, ticket, messages: PhantomData };
+        let in_hand = match counted {
+            Counted::No => None,
+            Counted::UntilDone => ticket.map(|ticket| channel.in_hand(ticket)),
+        };
+        let mut taking = Taking::<T> { received, channel, ticket, in_hand, messages: PhantomData };
         let taken = wait_until(&self.endpoint.own_side().events, limit, |look| {
             self.attempt(&mut taking, limit, look)
         });
@@ -184,8 +196,7 @@ impl<T: Wire> Receiver<T> {
         limit: Limit,
         look: Look,
     ) -> ControlFlow<Result<(), RecvError>> {
-        let ring = self.endpoint.channel.memory.ring;
-        let blocked = match ring.take(taking) {
+        let blocked = match taking.take() {
             Ok(()) => return ControlFlow::Break(Ok(())),
             Err(blocked) => blocked,
         };
@@ -200,7 +211,7 @@ impl<T: Wire> Receiver<T> {
             return ControlFlow::Continue(());
         }
         // The last sender may have sent something after the look at the ring.
-        match ring.take(taking) {
+        match taking.take() {
             Ok(()) => ControlFlow::Break(Ok(())),
             // Its process is about to end: then the slot is recovered.
             Err(blocked) if blocked.writer().is_some() && !self.endpoint.recover(blocked) => {
@@ -224,6 +235,10 @@ impl<T: Wire> Receiver<T> {
 }
 
 impl<T> Receiver<T> {
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// How many messages are in the channel, about.
     #[must_use]
     pub fn len(&self) -> usize {

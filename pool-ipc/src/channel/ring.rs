@@ -197,12 +197,63 @@ impl Ring {
         })
     }
 
+    /// Takes the next message like [`take`](Self::take), and counts it in `in_hand` before it is
+    /// out of the ring: a process that finds the ring drained, and looks at the counts afterwards,
+    /// misses none.
+    ///
+    /// # Errors
+    ///
+    /// The slot that is in the way.
+    pub fn take_counted(&self, taker: &mut impl Taker, in_hand: &AtomicU64) -> Result<(), Blocked> {
+        // Receivers that wait look often, and count only where there is something.
+        self.peek()?;
+        // SeqCst: with the looks of `drained` and then at this count a store–load pair.
+        in_hand.fetch_add(1, SeqCst);
+        let taken = self.take(taker);
+        if taken.is_err() {
+            in_hand.fetch_sub(1, SeqCst);
+        }
+        taken
+    }
+
     /// Whether there is a message to take.
     pub(super) fn has_message(&self) -> bool {
-        let at = self.hinted(self.head);
-        // SeqCst: as in `take`. A hint that is behind costs a needless look at most.
-        let found = Word::unpack(self.word(at.index()).load(SeqCst));
-        found.is_some_and(|word| word.state == State::Full || word.compare_lap(at.lap()).is_gt())
+        self.peek().is_ok()
+    }
+
+    /// Finds out whether every message that was claimed up to now has been taken.
+    ///
+    /// # Errors
+    ///
+    /// There is one; and the slot, if it is in the hands of a sender.
+    pub fn drained(&self) -> Result<(), Option<Blocked>> {
+        match self.peek() {
+            Ok(()) => Err(None),
+            Err(slot) if slot.writer().is_some() => Err(Some(slot)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Finds out whether there is a message, or a slot to pass over.
+    ///
+    /// # Errors
+    ///
+    /// The slot in the way.
+    pub(super) fn peek(&self) -> Result<(), Blocked> {
+        let mut at = self.hinted(self.head);
+        for _ in 0..self.most_steps() {
+            // SeqCst: as in `take`.
+            let seen = self.word(at.index()).load(SeqCst);
+            let blocked = Blocked { index: at.index(), seen };
+            let found = Word::unpack(seen).ok_or(blocked)?;
+            match (found.compare_lap(at.lap()), found.state) {
+                (cmp::Ordering::Equal, State::Full | State::Void) => return Ok(()),
+                (cmp::Ordering::Less | cmp::Ordering::Equal, _) => return Err(blocked),
+                (cmp::Ordering::Greater, _) => at = self.behind(found.lap, at.index()),
+            }
+        }
+        // Others are faster at every slot, so there was something.
+        Ok(())
     }
 
     /// Whether there is a slot to claim.

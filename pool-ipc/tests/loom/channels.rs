@@ -4,7 +4,7 @@
 use loom::thread;
 use pool_ipc::{
     board::SeqCstAs,
-    channel::{BlockId, Blocked, Blocks, EventCount, EventTicket, Ring, Ticket},
+    channel::{BlockId, Blocked, Blocks, EventCount, EventTicket, InHand, Ring, Ticket},
 };
 
 use super::Cell;
@@ -116,6 +116,26 @@ fn a_slot_of_the_dead_is_passed_over() {
         assert!(ring.try_send(ticket(1), 6) && ring.try_send(ticket(1), 7));
         assert!(!ring.try_send(ticket(1), 8));
         assert_eq!(receive(ring, 2), [6, 7]);
+    });
+}
+
+/// A thread that finds the ring drained and nothing in hand sees what was done with each message.
+#[test]
+fn what_is_joined_is_done() {
+    SeqCstAs::check_both(|| {
+        let (ring, work) = (Ring::leaked(1), Cell::new());
+        let in_hand = InHand::leaked();
+        assert!(ring.try_send(ticket(0), 1));
+        let receiver = thread::spawn(move || {
+            if ring.try_recv_counted(in_hand).is_ok() {
+                work.set(1);
+                in_hand.done();
+            }
+        });
+        if ring.drained().is_ok() && in_hand.is_none() {
+            assert_eq!(work.get(), 1, "the message is neither in the ring nor in hand");
+        }
+        receiver.join().unwrap();
     });
 }
 
