@@ -10,15 +10,15 @@ use pool_shm::Exclusive;
 
 use super::{
     endpoint::Channel,
-    payload::{InBlock, Received},
+    payload::{InBlock, Received, is_plain},
     ring::{Blocked, Taker},
     word::Ticket,
 };
 use crate::{Decoder, Wire, WireFault, primitive::AtomicU64, view_bytes};
 
 /// A receiver that looks for its next message.
-pub(super) struct Taking<'r, 'a, T> {
-    pub(super) received: &'r mut Received,
+pub(super) struct Taking<'r, 'w, 'a, T> {
+    pub(super) received: &'r mut Received<'w>,
     pub(super) channel: &'a Channel,
     /// `None` where messages lie in slots only.
     pub(super) ticket: Option<Ticket>,
@@ -27,11 +27,11 @@ pub(super) struct Taking<'r, 'a, T> {
     pub(super) messages: PhantomData<fn() -> T>,
 }
 
-impl<T: Wire> Taker for Taking<'_, '_, T> {
+impl<T: Wire> Taker for Taking<'_, '_, '_, T> {
     #[inline]
     fn copy(&mut self, payload: &'static [AtomicU64]) -> bool {
         self.received.copy::<T>(payload);
-        self.received.in_block.is_some()
+        !is_plain::<T>() && self.received.in_block.is_some()
     }
 
     fn hold(&mut self) -> bool {
@@ -40,7 +40,7 @@ impl<T: Wire> Taker for Taking<'_, '_, T> {
     }
 }
 
-impl<T: Wire> Taking<'_, '_, T> {
+impl<'a, T: Wire> Taking<'_, '_, 'a, T> {
     /// Takes the next message of the ring.
     #[inline]
     pub(super) fn take(&mut self) -> Result<(), Blocked> {
@@ -50,12 +50,13 @@ impl<T: Wire> Taking<'_, '_, T> {
             Some(in_hand) => ring.take_counted(self, in_hand),
         }
     }
-}
 
-impl<'a, T> Taking<'_, 'a, T> {
     /// The block of the message that was taken, if it lies in one.
     #[inline]
     pub(super) fn into_block(self) -> Option<HeldBlock<'a>> {
+        if is_plain::<T>() {
+            return None;
+        }
         let (message, ticket) = self.received.in_block.zip(self.ticket)?;
         Some(HeldBlock { channel: self.channel, message, ticket })
     }

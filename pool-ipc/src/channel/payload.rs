@@ -108,21 +108,32 @@ pub(super) fn block_in(payload: &[AtomicU64]) -> Option<BlockId> {
     (len.load(Acquire) & IN_BLOCK != 0).then(|| BlockId(id.load(Acquire)))
 }
 
-/// The private copy of a payload.
+/// Room for the private copy of a payload.
 #[repr(C, align(128))]
-pub(super) struct Received {
-    words: MaybeUninit<[u64; MOST_PLAIN / WORD]>,
+pub(super) struct Room(MaybeUninit<[u64; MOST_PLAIN / WORD]>);
+
+impl Room {
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
+/// The private copy of a payload. It has its room elsewhere, since rustc would clear all of it
+/// together with the fields that are 0 at first.
+pub(super) struct Received<'a> {
+    room: &'a mut Room,
     /// Bytes of the message; as many are initialised, if it is not in a block.
     len: usize,
     pub(super) in_block: Option<InBlock>,
 }
 
-const _: () = assert!(align_of::<Received>() == AlignedBytes::ALIGN && MOST_ENCODED <= MOST_PLAIN);
+const _: () = assert!(align_of::<Room>() == AlignedBytes::ALIGN && MOST_ENCODED <= MOST_PLAIN);
 
-impl Received {
+impl<'a> Received<'a> {
     #[inline]
-    pub(super) fn new() -> Self {
-        Self { words: MaybeUninit::uninit(), len: 0, in_block: None }
+    pub(super) fn new(room: &'a mut Room) -> Self {
+        Self { room, len: 0, in_block: None }
     }
 
     /// Copies the payload of a slot. What is in it may still turn out to be another receiver's.
@@ -146,7 +157,7 @@ impl Received {
 
     #[inline]
     fn copy_words(&mut self, payload: &[AtomicU64], len: usize) {
-        let words = self.words.as_mut_ptr().cast::<u64>();
+        let words = self.room.0.as_mut_ptr().cast::<u64>();
         for (index, word) in payload.iter().enumerate().take(len.div_ceil(WORD)) {
             // SAFETY: no slot has more payload than there are words here. Relaxed: the slot's word
             // hands the payload over.
@@ -158,7 +169,7 @@ impl Received {
     #[inline]
     fn bytes(&self) -> &[u8] {
         // SAFETY: `copy_words` has initialised as many.
-        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.room.0.as_ptr().cast::<u8>(), self.len) }
     }
 
     /// Checks a message that lay in its slot, and makes its value.

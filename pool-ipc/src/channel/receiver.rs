@@ -10,7 +10,7 @@ use super::{
     endpoint::Endpoint,
     error::RecvError,
     held::{HeldBlock, Taking},
-    payload::{Received, is_plain},
+    payload::{Received, Room, is_plain},
     wait::{Limit, Look, wait_until},
 };
 use crate::Wire;
@@ -130,7 +130,8 @@ impl<T: Wire> Receiver<T> {
 
     #[inline]
     pub(super) fn recv_until(&self, limit: Limit, counted: Counted) -> Result<T, RecvError> {
-        let mut received = Received::new();
+        let mut room = Room::new();
+        let mut received = Received::new(&mut room);
         let block = self.take_until(limit, counted, &mut received)?;
         match block {
             None => received.decode(),
@@ -144,7 +145,8 @@ impl<T: Wire> Receiver<T> {
         limit: Limit,
         read: impl FnOnce(&T::Archived) -> R,
     ) -> Result<R, RecvError> {
-        let mut received = Received::new();
+        let mut room = Room::new();
+        let mut received = Received::new(&mut room);
         let block = self.take_until(limit, Counted::No, &mut received)?;
         match block {
             None => received.view::<T>().map(read),
@@ -159,7 +161,7 @@ impl<T: Wire> Receiver<T> {
         &self,
         limit: Limit,
         counted: Counted,
-        received: &mut Received,
+        received: &mut Received<'_>,
     ) -> Result<Option<HeldBlock<'_>>, RecvError> {
         let channel = &*self.endpoint.channel;
         // Receivers of plain messages have nothing in hand, and need no place.
@@ -192,7 +194,7 @@ impl<T: Wire> Receiver<T> {
     #[inline]
     fn attempt(
         &self,
-        taking: &mut Taking<'_, '_, T>,
+        taking: &mut Taking<'_, '_, '_, T>,
         limit: Limit,
         look: Look,
     ) -> ControlFlow<Result<(), RecvError>> {
