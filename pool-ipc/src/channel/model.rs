@@ -3,7 +3,7 @@
 use super::{
     blocks::{BlockId, Blocks},
     events::{EventCount, EventTicket},
-    ring::{Blocked, Ring, Taker},
+    ring::{Blocked, Claim, Ring, Taker},
     word::{MAX_PARTIES, Ticket},
 };
 use crate::primitive::{
@@ -116,11 +116,15 @@ impl Blocks {
 
     /// Sends a block, if there is room.
     pub fn try_send(self, ring: &Ring, ticket: Ticket, id: BlockId) -> bool {
-        let Ok(claim) = ring.claim(ticket) else { return false };
+        self.begin_send(ring, ticket, id).map(|claim| ring.publish(claim)).is_some()
+    }
+
+    /// Does all for a block to be sent but the last step, if there is room.
+    pub fn begin_send(self, ring: &Ring, ticket: Ticket, id: BlockId) -> Option<Claim> {
+        let claim = ring.claim(ticket).ok()?;
         // Release: as `Prepared::write` does.
         ring.payload(&claim)[0].store(id.0, Release);
-        ring.publish(claim);
-        true
+        Some(claim)
     }
 
     /// Takes the next block, if there is one.

@@ -231,6 +231,25 @@ fn a_block_is_handed_over_and_back() {
     });
 }
 
+/// A receiver that is slow to look at a slot does not take what is written there for the next lap
+/// and not published yet.
+#[test]
+fn a_block_is_not_taken_before_it_is_published() {
+    SeqCstAs::AcqRel.check(|| {
+        let (ring, blocks, memory) = (Ring::leaked(1), Blocks::leaked(), Cell::new());
+        let first = send_block(ring, blocks, memory, 1).expect("there is room");
+        let slow = thread::spawn(move || blocks.try_recv(&ring, ticket(1)).ok());
+        let taken = blocks.try_recv(&ring, ticket(2)).ok();
+        let second = blocks.send(3, 0);
+        let claim = blocks.begin_send(&ring, ticket(3), second);
+        let got = slow.join().unwrap();
+        assert_ne!(got, Some(second), "it is not published");
+        assert!(got.is_none() != taken.is_none(), "one has the first");
+        assert!([got, taken].contains(&Some(first)));
+        std::mem::forget(claim);
+    });
+}
+
 /// A receiver that ends with a block in hand, before it has freed the slot, costs that message
 /// only.
 #[test]
