@@ -10,16 +10,18 @@ pub(crate) enum Unit {
     Millis,
     MegaTasks,
     Tasks,
+    MegaMessages,
     GibPerSecond,
     Mebibytes,
 }
 
-const UNITS: [(Unit, &str); 7] = [
+const UNITS: [(Unit, &str); 8] = [
     (Unit::Nanos, "ns"),
     (Unit::Micros, "µs"),
     (Unit::Millis, "ms"),
     (Unit::MegaTasks, "M tasks/s"),
     (Unit::Tasks, "tasks/s"),
+    (Unit::MegaMessages, "M messages/s"),
     (Unit::GibPerSecond, "GiB/s"),
     (Unit::Mebibytes, "MiB"),
 ];

@@ -1,10 +1,11 @@
-//! The values that may cross between processes, and the task board they cross on.
+//! The values that may cross between processes, and the task board and channels they cross on.
 //!
 //! * [`Wire`]: the types that may cross; [`to_bytes`] and [`from_bytes`] for a whole value.
 //! * [`batch`]: many values side by side in one block of shared memory, readable item by item.
 //! * [`SharedObject`]: one value that all processes read in place and none can change.
 //! * [`Arena`]: memory that one process allocates blocks from and all others read.
 //! * [`board`]: the table of slots through which blocks change hands.
+//! * [`channel`](mod@channel): typed, bounded channels.
 //!
 //! This crate knows no process: which processes publish and claim, and how they die, is the
 //! business of the crates above.
@@ -17,7 +18,8 @@
 // * `bytes.rs`: a private buffer whose base is aligned like a block of an arena.
 // * `arena/`: memory that one process allocates from and all others read.
 // * `board/`: the task board.
-// * `primitive.rs`, `primitive/`: the atomics and the futex of the board.
+// * `channel/`: channels.
+// * `primitive.rs`, `primitive/`: the atomics and the futex of board and channels.
 
 mod arena;
 mod bytes;
@@ -28,6 +30,7 @@ mod wire;
 
 pub mod batch;
 pub mod board;
+pub mod channel;
 
 pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
 pub use bytes::AlignedBytes;

@@ -1,10 +1,12 @@
-//! Model checks of the board: every order of events, and every value a load may see.
+//! Model checks of board and channels: every order of events, and every value a load may see.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p pool-ipc --release --test loom`. A *death* is a thread
 //! that returns; the *reap* is its join. Payload lies in loom's `UnsafeCell`, which reports an
 //! access that is not ordered after the previous one.
 #![cfg(loom)]
 
+#[path = "loom/channels.rs"]
+mod channels;
 #[path = "loom/chunks.rs"]
 mod chunks;
 #[path = "loom/clocks.rs"]

@@ -91,6 +91,13 @@ impl ForkMark {
         self.word().store(value.get(), Ordering::Relaxed);
     }
 
+    /// Gives the mark `value`, unless this process has set one; returns the value that it has then.
+    /// Of several threads that call this, one sets.
+    pub fn get_or_set(&self, value: NonZeroU64) -> u64 {
+        let set = self.word().compare_exchange(0, value.get(), Ordering::SeqCst, Ordering::SeqCst);
+        set.map_or_else(|found| found, |_| value.get())
+    }
+
     #[inline]
     fn word(&self) -> &AtomicU64 {
         // SAFETY: the page is mapped for as long as `self`, the word aligned, and no other mark has
@@ -213,9 +220,9 @@ pub(crate) fn this_process() -> Result<NonZeroU64, Error> {
         return Ok(number);
     }
     let next = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+    let next = NonZeroU64::new(next).expect("counted up from 1");
     // Several threads of the child may be here; the first one names the process.
-    let settled = mark.word().compare_exchange(0, next, Ordering::SeqCst, Ordering::SeqCst);
-    Ok(NonZeroU64::new(settled.map_or_else(|seen| seen, |_| next)).expect("counted up from 1"))
+    Ok(NonZeroU64::new(mark.get_or_set(next)).expect("a mark that was set"))
 }
 
 #[cfg(test)]
@@ -228,6 +235,7 @@ mod tests {
         assert_eq!(mark.get(), u64::MAX);
         mark.set(NonZeroU64::MIN);
         assert_eq!(mark.get(), 1);
+        assert_eq!(mark.get_or_set(NonZeroU64::MAX), 1);
         assert_eq!(format!("{mark:?}"), "ForkMark(1)");
     }
 

@@ -81,8 +81,8 @@ pub use {
     },
     segment::Segment,
     sync::{
-        LockError, SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
-        SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore,
-        SharedWriteGuard, begin_idle, end_idle, exit_process,
+        LockError, ProcessIdentity, SharedBarrier, SharedBarrierWaitResult, SharedCondvar,
+        SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock,
+        SharedSemaphore, SharedWriteGuard, begin_idle, end_idle, exit_process,
     },
 };

@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: the model checks of the task board.
+//! `cargo xtask loom`: the model checks of the task board and of channels.
 //!
 //! Built below a target folder of its own, since the flag concerns every crate.
 

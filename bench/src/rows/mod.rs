@@ -1,5 +1,6 @@
 //! The rows, one file per question.
 //!
+//! * `channels.rs`: channels between processes.
 //! * `cpu.rs`: tasks that just compute.
 //! * `data_set.rs`: a large data set that workers share.
 //! * `futures.rs`: calls of which the caller takes the results later.
@@ -12,6 +13,7 @@
 //! * `start.rs`: builds a pool, runs one task on each worker, ends it.
 //! * `tiny.rs`: the smallest tasks.
 
+mod channels;
 mod cpu;
 mod data_set;
 mod futures;
@@ -55,6 +57,10 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "shared/copy", run: shared::copy },
     Part { name: "locks/alone", run: locks::alone },
     Part { name: "locks/contended", run: locks::contended },
+    Part { name: "channels/one", run: channels::one_to_one },
+    Part { name: "channels/two", run: channels::two_by_two },
+    Part { name: "channels/large", run: channels::large },
+    Part { name: "channels/to-and-fro", run: channels::ping_pong },
     Part { name: "data_set", run: data_set::run },
     Part { name: "start/processes", run: start::processes },
     Part { name: "start/threads", run: start::threads },

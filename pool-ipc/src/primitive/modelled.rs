@@ -135,3 +135,13 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 
 /// Does nothing: the changed word ends the wait.
 pub(crate) fn wake(_word: &AtomicU32) {}
+
+/// Waits like [`wait`]: no time is over in a model, so no sleep may depend on its end.
+pub(crate) fn wait_for(word: &AtomicU32, expected: u32, _limit: std::time::Duration) {
+    wait(word, expected);
+}
+
+/// Does nothing, and says that no thread slept: so the mark of sleepers is taken away each time.
+pub(crate) fn wake_up_to(_word: &AtomicU32, _most: u32) -> u32 {
+    0
+}

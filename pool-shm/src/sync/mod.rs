@@ -12,6 +12,7 @@
 //! * `lock_layout.rs`: the memory of a lock; `guarded.rs`: the data in it.
 //! * `owner.rs`: the name of a holder; `stat.rs`: finds the dead; `table_scan.rs`: one look at a
 //!   whole table of holders.
+//! * `process_identity.rs`: a process as other crates name it.
 //! * `backoff.rs`: how long a waiter sleeps at once.
 //! * `leaked.rs`: leaked guards of ended threads; `process_end.rs`: the orderly end of a process.
 //! * `error.rs`: why something was not locked, or was locked with a warning.
@@ -29,6 +30,7 @@ mod lock_layout;
 mod mutex;
 mod owner;
 mod process_end;
+mod process_identity;
 mod raw_barrier;
 mod raw_mutex;
 mod raw_rwlock;
@@ -46,5 +48,6 @@ pub use error::LockError;
 pub use event::SharedEvent;
 pub use mutex::{SharedMutex, SharedMutexGuard};
 pub use process_end::{begin_idle, end_idle, exit_process};
+pub use process_identity::ProcessIdentity;
 pub use rwlock::{SharedReadGuard, SharedRwLock, SharedWriteGuard};
 pub use semaphore::{SharedPermit, SharedSemaphore};

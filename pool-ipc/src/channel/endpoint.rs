@@ -1,0 +1,227 @@
+//! What the endpoints of one side share in a process.
+//!
+//! Invariant: a process has one `Endpoint` of a side, which its senders, or its receivers, count.
+//! When the last of them goes, so does the process's descriptor of the side, and then the other
+//! side is told to look.
+
+use std::{
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, SeqCst},
+        },
+    },
+};
+
+use pool_shm::{ForkMark, ProcessIdentity};
+
+use super::{
+    encode::Allocated,
+    ends::End,
+    error::{ChannelError, ProcessFault},
+    layout::{Memory, Side},
+    parties::Parties,
+    region::Regions,
+    ring::Blocked,
+    wait::{Look, Rarely},
+    word::Ticket,
+};
+
+/// A channel as this process sees it.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) memory: Memory,
+    /// The ticket of this process. A forked child has none until it needs one.
+    ticket: ForkMark,
+    /// The namespaces in which the words of processes mean something.
+    namespace: u64,
+    regions: Regions,
+}
+
+impl Channel {
+    fn new(memory: Memory) -> Result<Self, ChannelError> {
+        let ticket = match parties_of(&memory).register() {
+            Ok(ticket) => ticket,
+            Err(ProcessFault::Unidentified(error)) => return Err(error.into()),
+            Err(_) => unreachable!("a fresh table has a place"),
+        };
+        let (ticket, namespace) = (ForkMark::new(number(ticket))?, ProcessIdentity::namespace()?);
+        Ok(Self { memory, ticket, namespace, regions: Regions::new() })
+    }
+
+    pub(super) fn parties(&self) -> Parties<'_> {
+        parties_of(&self.memory)
+    }
+
+    /// The count of messages that the process with this ticket has in hand.
+    pub(super) fn in_hand(&self, ticket: Ticket) -> &AtomicU64 {
+        &self.memory.header.parties[ticket.place()].in_hand
+    }
+
+    /// Whether this process has the ticket: not a forked child of the one that has it.
+    pub(super) fn has_ticket(&self, ticket: Ticket) -> bool {
+        self.known_ticket() == Some(ticket)
+    }
+
+    /// Allocates room for a message in the region of this process, if there is any just now.
+    pub(super) fn allocate(&self, ticket: Ticket, len: usize) -> Option<Allocated> {
+        let Memory { blocks, region_bytes, .. } = self.memory;
+        let (id, offset) = self.regions.allocate(ticket, blocks, region_bytes, len)?;
+        let start = self.memory.range(ticket.place(), offset, len);
+        let start = start.expect("what is allocated lies in the region");
+        Some(Allocated { blocks, id, offset, start })
+    }
+
+    /// Frees what receivers had in hand that have ended.
+    pub(super) fn free_of_the_dead(&self, ticket: Ticket) {
+        for id in self.regions.in_use(ticket) {
+            self.parties().free_of_the_dead(id);
+        }
+    }
+
+    /// The ticket of this process.
+    #[inline]
+    pub(super) fn ticket(&self) -> Result<Ticket, ProcessFault> {
+        self.known_ticket().map_or_else(|| self.register(), Ok)
+    }
+
+    /// The ticket of this process, if it has one.
+    #[inline]
+    pub(super) fn known_ticket(&self) -> Option<Ticket> {
+        Ticket::from_number(self.ticket.get())
+    }
+
+    #[cold]
+    fn register(&self) -> Result<Ticket, ProcessFault> {
+        let namespace = ProcessIdentity::namespace().map_err(ProcessFault::Unidentified)?;
+        if namespace != self.namespace {
+            return Err(ProcessFault::ForeignNamespace);
+        }
+        let fresh = self.parties().register()?;
+        let kept = Ticket::from_number(self.ticket.get_or_set(number(fresh))).unwrap_or(fresh);
+        if kept != fresh {
+            // Another thread was faster.
+            self.parties().release(fresh);
+        }
+        Ok(kept)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.known_ticket() {
+            self.parties().release(ticket);
+            // What this process had in hand is over.
+            let idle = &self.memory.header.idle;
+            if idle.has_sleepers() {
+                idle.wake_all();
+            }
+        }
+    }
+}
+
+fn parties_of(memory: &Memory) -> Parties<'_> {
+    Parties { table: &memory.header.parties, ring: memory.ring, blocks: memory.blocks }
+}
+
+fn number(ticket: Ticket) -> NonZeroU64 {
+    NonZeroU64::new(ticket.number().into()).expect("tickets are not 0")
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Sender,
+    Receiver,
+}
+
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) channel: Arc<Channel>,
+    role: Role,
+    /// `None` while it is dropped.
+    end: Option<End>,
+    /// The departures from the other side after which this process has looked last.
+    seen_departures: AtomicU32,
+    rarely: Rarely,
+}
+
+impl Endpoint {
+    /// Both sides of a fresh channel.
+    pub(super) fn pair(memory: Memory) -> Result<(Arc<Self>, Arc<Self>), ChannelError> {
+        let (one, other) = End::pair().map_err(ChannelError::Sockets)?;
+        let channel = Arc::new(Channel::new(memory)?);
+        let sender = Self::new(Arc::clone(&channel), Role::Sender, one);
+        let receiver = Self::new(channel, Role::Receiver, other);
+        Ok((Arc::new(sender), Arc::new(receiver)))
+    }
+
+    fn new(channel: Arc<Channel>, role: Role, end: End) -> Self {
+        let (seen_departures, rarely) = (AtomicU32::new(0), Rarely::default());
+        Self { channel, role, end: Some(end), seen_departures, rarely }
+    }
+
+    #[inline]
+    pub(super) fn own_side(&self) -> &'static Side {
+        let header = self.channel.memory.header;
+        match self.role {
+            Role::Sender => &header.senders,
+            Role::Receiver => &header.receivers,
+        }
+    }
+
+    #[inline]
+    pub(super) fn other_side(&self) -> &'static Side {
+        let header = self.channel.memory.header;
+        match self.role {
+            Role::Sender => &header.receivers,
+            Role::Receiver => &header.senders,
+        }
+    }
+
+    /// Whether there is no endpoint of the other side any more, in any process. A quick look sees
+    /// those that were dropped, a thorough one also those that went with their process.
+    #[inline]
+    pub(super) fn is_other_side_gone(&self, look: Look) -> bool {
+        let other = self.other_side();
+        let departures = other.departures.load(Acquire);
+        // Relaxed: this process's own note, which carries nothing.
+        let is_new = departures != self.seen_departures.load(Relaxed);
+        if !is_new && look == Look::Quick { other.is_gone.load(Acquire) != 0 } else { self.ask() }
+    }
+
+    #[cold]
+    fn ask(&self) -> bool {
+        let other = self.other_side();
+        // Before the kernel is asked: what departs afterwards is another change.
+        self.seen_departures.store(other.departures.load(SeqCst), Relaxed);
+        if other.is_gone.load(SeqCst) == 0 && !self.end.as_ref().is_some_and(End::is_peer_gone) {
+            return false;
+        }
+        other.is_gone.store(1, SeqCst);
+        true
+    }
+
+    /// A look of a thread that does not wait: a thorough one once in a while only.
+    pub(super) fn look_of_a_try(&self, look: Look) -> Look {
+        if look == Look::Thorough && !self.rarely.is_due() { Look::Quick } else { look }
+    }
+
+    /// Recovers the slot in the way if its sender has ended.
+    pub(super) fn recover(&self, blocked: Blocked) -> bool {
+        let recovered = self.channel.parties().recover(blocked);
+        if recovered {
+            self.channel.memory.header.receivers.events.wake_all();
+        }
+        recovered
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.end = None;
+        self.own_side().departures.fetch_add(1, SeqCst);
+        self.other_side().events.wake_all();
+    }
+}
