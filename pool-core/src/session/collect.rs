@@ -1,5 +1,5 @@
-//! Tells the engine what happened: finished slots, and the zygote's reports, with the cause that the
-//! item of a dead worker fails with.
+//! Tells the engine what happened: finished slots, and the zygote's reports, with the cause that
+//! the item of a dead worker fails with.
 
 use std::sync::atomic::Ordering;
 
