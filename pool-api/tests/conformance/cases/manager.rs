@@ -250,7 +250,9 @@ fn cleared(method: StartMethod) -> Outcome {
     };
     let manager = of(method, 4, f).queue_size(64).start()?;
     let item = |n| (begun.path(), gate.path(), n);
-    (0..10).try_for_each(|n| manager.put(item(n)))?;
+    for n in 0..10 {
+        manager.put(item(n))?;
+    }
     wait_until("four hold", || begun.numbers().len() == 4);
     assert_eq!(manager.clear_tasks(), 6);
     assert_eq!(manager.clear_tasks(), 0);
@@ -279,7 +281,7 @@ fn feeder(method: StartMethod) -> Outcome {
 
 fn feeder_of_closed(method: StartMethod) -> Outcome {
     let gate = Scratch::new();
-    let manager = of(method, 1, until_told).queue_size(1).start()?;
+    let manager = of(method, 1, until_told).queue_size(1).ordered(true).start()?;
     let path = gate.path();
     manager.put_async((0..).map(move |n| (path.clone(), n)))?;
     manager.close();
