@@ -56,9 +56,11 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::AlreadyStarted`]; [`ManagerError::Closed`] after the end; and
+    /// [`ManagerError::AlreadyStarted`]; [`ManagerError::Closed`] after the end;
+    /// [`ManagerError::WorkersGone`] where another thread terminates it meanwhile; and
     /// [`ManagerError::Failed`] where the workers do not start: then it can be tried again.
     pub fn start(&self) -> Result<(), ManagerError> {
+        self.check()?;
         let feeder = self.feeder(); // two starts at once: one after the other
         match self.state.stage() {
             Stage::New => {}
@@ -68,6 +70,10 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
         self.state.workers.start().map_err(ManagerError::Failed)?;
         self.state.advance(Stage::Started);
         drop(feeder);
+        if self.state.stage() == Stage::Terminated {
+            self.state.terminate()?; // another thread did, maybe before there were workers
+            return Err(ManagerError::WorkersGone);
+        }
         Ok(())
     }
 
@@ -123,12 +129,14 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     where
         I: IntoIterator<Item = A, IntoIter: Send + 'static>,
     {
+        self.check()?;
         let mut feeder = self.feeder();
         match self.state.stage() {
             Stage::New => return Err(ManagerError::NotStarted(())),
             Stage::Started => {}
             _ => return Err(ManagerError::Closed(())),
         }
+        // The thread that another thread waits for in `join_async` still puts.
         if feeder.is_some() || self.state.feeders.load(SeqCst) > 0 {
             return Err(ManagerError::FeederRunning);
         }
@@ -156,6 +164,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     ///
     /// When the iterator has panicked.
     pub fn join_async(&self) -> Result<(), ManagerError<A>> {
+        // In a forked child the thread is not there, and never ends.
+        self.state.unread.check().map_err(ManagerError::Failed)?;
         // Other threads may call this meanwhile, or put.
         let Some(feeder) = self.feeder().take() else { return Ok(()) };
         feeder.join().unwrap_or_else(|panic| resume_unwind(panic))
@@ -221,31 +231,40 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// [`ManagerError::Failed`] with the first failure; [`ManagerError::NotStarted`],
     /// [`ManagerError::Closed`].
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, ManagerError> {
+        self.check()?;
         match self.state.stage() {
-            Stage::New => Err(ManagerError::NotStarted(())),
-            Stage::Started => {
-                self.state.workers.map(&mut items.into_iter()).map_err(ManagerError::Failed)
-            }
-            _ => Err(ManagerError::Closed(())),
+            Stage::New => return Err(ManagerError::NotStarted(())),
+            Stage::Started => {}
+            _ => return Err(ManagerError::Closed(())),
         }
+        let values = self.state.workers.map(&mut items.into_iter());
+        if self.state.stage() >= Stage::Joined {
+            // A map that begins beside the end of the workers has others start.
+            self.state.workers.stop().map_err(ManagerError::Failed)?;
+        }
+        values.map_err(ManagerError::Failed)
     }
 
     /// Takes back the items that no worker has begun, and drops them; returns how many there were.
     /// No result comes for them. Items that [`put_async`](PoolManager::put_async) has not put yet
     /// are not touched.
     pub fn clear_tasks(&self) -> usize {
-        self.state.unread.cancel()
+        if self.check().is_err() { 0 } else { self.state.unread.cancel() }
     }
 
     /// Whether the manager was started and any of its workers is there.
     pub fn is_alive(&self) -> bool {
-        matches!(self.state.stage(), Stage::Started | Stage::Closed) && self.state.workers.any()
+        self.check().is_ok()
+            && matches!(self.state.stage(), Stage::Started | Stage::Closed)
+            && self.state.workers.any()
     }
 
     /// Takes no further items, and ends the thread of [`put_async`](PoolManager::put_async). What
     /// was put is finished, and can be taken. A second call does nothing.
     pub fn close(&self) {
-        self.state.close();
+        if self.check().is_ok() {
+            self.state.close();
+        }
     }
 
     /// Closes the manager, and waits until the workers have finished what was put, and have ended.
@@ -258,6 +277,7 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// [`WorkerPool::stop_and_join`](crate::WorkerPool::stop_and_join);
     /// [`ManagerError::WorkersGone`] after [`terminate`](PoolManager::terminate).
     pub fn join(&self) -> Result<(), ManagerError> {
+        self.check()?;
         if self.state.stage() == Stage::Terminated {
             return Err(ManagerError::WorkersGone);
         }
@@ -281,6 +301,11 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
         self.state.terminate()
     }
 
+    /// Refuses in a forked child, where other threads may have held the locks.
+    fn check(&self) -> Result<(), ManagerError> {
+        self.state.unread.check().map_err(ManagerError::Failed)
+    }
+
     /// Ends the manager as its drop does.
     pub(super) fn end(&self) -> Result<(), ManagerError> {
         match self.state.stage() {
@@ -297,9 +322,14 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
 
 impl<A: Wire, R: Wire> Drop for PoolManager<A, R> {
     fn drop(&mut self) {
+        if self.check().is_err() {
+            return;
+        }
         self.state.close();
         // The pool's own drop ends its workers, too, where this is refused.
         let _ = self.end();
+        // A result's own drop may panic.
+        self.state.unread.clear();
     }
 }
 
@@ -307,7 +337,7 @@ impl<A: Wire, R: Wire> fmt::Debug for PoolManager<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolManager")
             .field("stage", &self.state.stage())
-            .field("unread", &self.state.unread.counts())
+            .field("unread", &self.check().ok().map(|()| self.state.unread.counts()))
             .finish_non_exhaustive()
     }
 }

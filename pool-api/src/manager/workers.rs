@@ -10,7 +10,8 @@ pub(super) trait Workers<A, R>: Send + Sync {
     /// Starts all workers, and waits until each can take an item.
     fn start(&self) -> Result<()>;
 
-    /// Hands an item over; waits while the pool has no room.
+    /// Hands an item over; [`Error::QueueFull`](crate::Error::QueueFull) while the pool has no
+    /// room.
     fn submit(&self, item: A) -> Result<AsyncResult<R>, Box<Refused<A>>>;
 
     /// Runs all items; values in input order.
@@ -53,8 +54,8 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for P
 
     fn submit(&self, item: A) -> Result<AsyncResult<R>, Box<Refused<A>>> {
         match self.run {
-            Run::Plain(f) => self.pool.apply_async(item, f),
-            Run::OnWorker(f) => self.pool.task(item).with_worker().apply_async(f),
+            Run::Plain(f) => self.pool.task(item).try_apply_async(f),
+            Run::OnWorker(f) => self.pool.task(item).with_worker().try_apply_async(f),
         }
     }
 

@@ -137,8 +137,11 @@ impl<F: Portable> Drop for ThreadCall<F> {
             return;
         }
         drop_quietly(self.item.take());
-        // (A future that has an outcome keeps it.)
-        self.entry.complete(Err(Error::Terminated), 0);
+        // A thread that takes the call back has left its stage and may not have completed it yet:
+        // then both say the same. (A future that has an outcome keeps it.)
+        let ended = self.begun || self.entry.begin();
+        let why = if ended { Error::Terminated } else { Error::Cancelled };
+        self.entry.complete(Err(why), 0);
         let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
         if self.limit.is_some() {
             let mut flow = lock(&self.queue.flow);

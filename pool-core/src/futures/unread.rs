@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
+    mem,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -49,16 +50,21 @@ pub struct UnreadCounts {
     pub finished: usize,
 }
 
-impl<R> Default for Unread<R> {
+impl<R> Default for State<R> {
     fn default() -> Self {
-        let state = State {
+        Self {
             next: 0,
             handles: BTreeMap::new(),
             ended: VecDeque::new(),
             unfinished: 0,
             queue_shared: None,
-        };
-        Self { state: Mutex::new(state), notices: Notices::new(Vec::new()) }
+        }
+    }
+}
+
+impl<R> Default for Unread<R> {
+    fn default() -> Self {
+        Self { state: Mutex::default(), notices: Notices::new(Vec::new()) }
     }
 }
 
@@ -96,11 +102,26 @@ impl<R> Unread<R> {
         state.handles.insert(key, handle);
     }
 
+    /// Refuses in a forked child: another thread may have held the locks at the fork.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`].
+    pub fn check(&self) -> Result<(), Error> {
+        if self.notices.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
+    }
+
     /// How many handles there are.
     pub fn counts(&self) -> UnreadCounts {
         let mut state = lock(&self.state);
         state.note(&self.notices);
         state.counts()
+    }
+
+    /// Whether the pool of the last handle has no room for another call.
+    pub fn is_pool_full(&self) -> bool {
+        let queue_shared = lock(&self.state).queue_shared.clone();
+        queue_shared.and_then(|shared| shared.queue()).is_some_and(|queue| queue.is_full())
     }
 
     /// Takes the handle whose call ended first; `in_order`: the first handle, if its call has
@@ -136,9 +157,7 @@ impl<R> Unread<R> {
         until: Option<Instant>,
         done: &dyn Fn(&Self) -> bool,
     ) -> Result<(), Error> {
-        if self.notices.is_foreign() {
-            return Err(Error::ForeignProcess);
-        }
+        self.check()?;
         loop {
             if done(self) || until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(());
@@ -195,9 +214,19 @@ impl<R> Unread<R> {
         let mut state = lock(&self.state);
         state.note(&self.notices);
         state.ended.clear();
-        let handles = std::mem::take(&mut state.handles);
+        let handles = mem::take(&mut state.handles);
         drop(state);
         handles.into_values().for_each(drop_quietly);
         self.wake();
+    }
+}
+
+impl<R> Drop for Unread<R> {
+    fn drop(&mut self) {
+        if self.notices.is_foreign() {
+            // Another thread may have been changing it at the fork.
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            mem::forget((mem::take(state), self.notices.clone()));
+        }
     }
 }

@@ -15,7 +15,7 @@ use pool_api::{AsyncResult, Error, StartMethod, WorkerPool};
 
 use super::futures_told::begun_until_told;
 use crate::{
-    case::{Case, Outcome, pool},
+    case::{Case, Outcome, pool, sized},
     scratch::{Scratch, append, wait_until},
 };
 
@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("map_async_without_items_beside_a_stop", empty_beside_a_stop),
     Case::new("futures_cancelled_while_others_wait", seen_by_others),
     Case::new("map_async_cancelled_makes_room", makes_room),
+    Case::new("futures_cancelled_beside_workers_that_begin", beside_begins).threads(),
 ];
 
 fn beside_a_stop(method: StartMethod) -> Outcome {
@@ -215,5 +216,22 @@ fn makes_room(method: StartMethod) -> Outcome {
         Ok(())
     })?;
     assert_eq!(first.get()?, 7);
+    Ok(())
+}
+
+/// A call that was taken back is cancelled, also where a worker comes to it at that moment.
+fn beside_begins(method: StartMethod) -> Outcome {
+    let pool = pool(method, 3)?;
+    for _ in 0..sized(20_000, 4000) / 16 {
+        let ones: Vec<_> =
+            (0..16u64).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
+        for (x, one) in (0..).zip(ones) {
+            match (one.cancel(), one.get()) {
+                (true, Err(Error::Cancelled)) => {}
+                (false, Ok(value)) => assert_eq!(value, x),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
     Ok(())
 }

@@ -281,7 +281,7 @@ fn feeder(method: StartMethod) -> Outcome {
 
 fn feeder_of_closed(method: StartMethod) -> Outcome {
     let gate = Scratch::new();
-    let manager = of(method, 1, until_told).queue_size(1).start()?;
+    let manager = of(method, 1, until_told).queue_size(1).ordered(true).start()?;
     let path = gate.path();
     manager.put_async((0..).map(move |n| (path.clone(), n)))?;
     manager.close();

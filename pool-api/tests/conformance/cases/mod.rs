@@ -45,6 +45,7 @@ mod lifetimes;
 mod locked_memory;
 mod locks_of_ended;
 mod manager;
+mod manager_races;
 mod many_lives;
 mod memory_limit;
 mod nested_pools;
@@ -171,6 +172,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         worker_state::CASES,
         worker_exit::CASES,
         manager::CASES,
+        manager_races::CASES,
         many_lives::CASES,
         volumes::CASES,
         waits_in_wakers::CASES,
