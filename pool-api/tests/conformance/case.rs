@@ -95,6 +95,11 @@ pub(crate) const fn sized(big: usize, small: usize) -> usize {
     if cfg!(debug_assertions) { small } else { big }
 }
 
+/// A tenth of `all`, unless `POOL_FULL_COUNTS` is set in the environment.
+pub(crate) fn tenth_of(all: u64) -> u64 {
+    if std::env::var_os("POOL_FULL_COUNTS").is_some() { all } else { all / 10 }
+}
+
 /// Kills workers until `over`, one after the other; returns their process ids. `begun` has, for
 /// each worker id, the process that has begun a task last: others are not killed, since so many
 /// deaths in a row before the first task would end the calls.

@@ -14,7 +14,7 @@ use pool_api::{
 
 use super::futures_told::until_told;
 use crate::{
-    case::{Case, Outcome, sized},
+    case::{Case, Outcome, sized, tenth_of},
     footprint::resident_bytes,
     scratch::{Scratch, append, wait_until},
 };
@@ -329,7 +329,7 @@ fn refused_items(method: StartMethod) -> Outcome {
 
 /// A thread puts as fast as it can, another one takes slowly.
 fn many_puts(method: StartMethod) -> Outcome {
-    let count = sized(1_000_000, 20_000) as u64;
+    let count = tenth_of(sized(1_000_000, 100_000) as u64);
     let manager = of(method, 2, |x: u64| x).queue_size(4).start()?;
     (0..1000).try_for_each(|x| manager.put(x))?;
     assert_eq!(manager.get_all().len(), 1000);

@@ -7,7 +7,7 @@ use pool_api::{
 };
 
 use crate::{
-    case::{Case, Outcome},
+    case::{Case, Outcome, tenth_of},
     footprint::Footprint,
     sys,
 };
@@ -40,11 +40,6 @@ pub(super) fn sleep(_: ()) {
 }
 
 extern "C" fn on_signal(_: i32) {}
-
-/// A tenth of `all`, unless the environment asks for all.
-fn count(all: u64) -> u64 {
-    if std::env::var_os("POOL_FULL_COUNTS").is_some() { all } else { all / 10 }
-}
 
 fn return_or_panic(method: StartMethod) -> Outcome {
     let text = |words: Vec<String>| words.join(" ");
@@ -174,7 +169,7 @@ fn no_handlers(method: StartMethod) -> Outcome {
 
 fn by_the_thousand(method: StartMethod) -> Outcome {
     let before = Footprint::now();
-    let (count, step) = (count(10_000), 20);
+    let (count, step) = (tenth_of(10_000), 20);
     for begin in (0..count).step_by(step) {
         let start = |x| builder(method).spawn(|x: u64| x * 2, x);
         let processes = (begin..begin + step as u64).map(start).collect::<Result<Vec<_>, _>>()?;
