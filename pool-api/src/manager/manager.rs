@@ -246,8 +246,8 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     }
 
     /// Takes back the items that no worker has begun, and drops them; returns how many there were.
-    /// No result comes for them. One that is being sent to the workers at that moment stays. Items
-    /// that [`put_async`](PoolManager::put_async) has not put yet are not touched.
+    /// No result comes for them. Items that [`put_async`](PoolManager::put_async) has not put yet
+    /// are not touched.
     pub fn clear_tasks(&self) -> usize {
         if self.check().is_err() { 0 } else { self.state.unread.cancel() }
     }

@@ -1,7 +1,11 @@
 //! The calls of a queue for processes: those that wait to be sent, those under way, and how many
 //! may be under way.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     MOST_WAITING,
@@ -16,6 +20,9 @@ use crate::{
 
 /// One call in this many is timed.
 const TIMED: u64 = 8;
+/// How long other calls stay behind the one that a thread sends from the line: its encoding is the
+/// user's code, which may wait for them.
+const LINE_HELD_FOR: Duration = Duration::from_millis(10);
 
 /// Calls that wait to be sent, first come first.
 pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;
@@ -36,12 +43,16 @@ struct Sent {
     is_targeted: bool,
     /// Its encoded bytes, once they are handed over.
     bytes: Option<usize>,
+    /// It was taken back before it was handed over, and its sender has yet to see that.
+    withdrawn: bool,
 }
 
 /// Calls that wait and calls under way, with their answers and the limits on them.
 #[derive(Default)]
 pub(super) struct InFlight {
     pub(super) waiting: Waiting,
+    /// Since when a thread has had a call from the line that it has not handed over yet.
+    line_held_since: Option<Instant>,
     /// Calls by index; indices are used again.
     sent: Vec<Option<Sent>>,
     free: Vec<usize>,
@@ -104,6 +115,27 @@ impl InFlight {
         self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
     }
 
+    /// Takes the first call out of the line, for the calling thread to send, if it may be sent.
+    /// Other threads send nothing until [`InFlight::let_go_of_line`], so that calls begin in the
+    /// order in which they were made; but not for long.
+    pub(super) fn hold_line(&mut self) -> Option<Box<dyn Unsent>> {
+        if self.is_line_held() || !self.admits_first() {
+            return None;
+        }
+        self.line_held_since = Some(Instant::now());
+        self.waiting.pop_front()
+    }
+
+    /// The call from the line was handed over, or stays.
+    pub(super) fn let_go_of_line(&mut self) {
+        self.line_held_since = None;
+    }
+
+    /// Whether another thread has a call from the line that it has not handed over yet.
+    pub(super) fn is_line_held(&self) -> bool {
+        self.line_held_since.is_some_and(|since| since.elapsed() < LINE_HELD_FOR)
+    }
+
     /// Notes that a call for this worker, or any, is sent now; returns its index, and whether it
     /// is timed.
     pub(super) fn begin(
@@ -116,8 +148,9 @@ impl InFlight {
             self.sent.push(None);
             self.sent.len() - 1
         });
-        self.sent[index] = Some(Sent { receiver, is_targeted: worker.is_some(), bytes: None });
-        self.window_of(worker.is_some()).took(0, 1, 0);
+        let is_targeted = worker.is_some();
+        self.sent[index] = Some(Sent { receiver, is_targeted, bytes: None, withdrawn: false });
+        self.window_of(is_targeted).took(0, 1, 0);
         (ItemIndex::new(index as u64), self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
@@ -125,21 +158,46 @@ impl InFlight {
         if is_targeted { &mut self.targeted } else { &mut self.window }
     }
 
-    /// Notes how many bytes of a call that is sent were handed over.
-    pub(super) fn took(&mut self, index: ItemIndex, bytes: u64) {
-        let index = usize::try_from(index.number());
-        let sent = index.ok().and_then(|index| self.sent.get_mut(index)?.as_mut());
+    fn sent_at(&mut self, index: ItemIndex) -> Option<&mut Sent> {
+        self.sent.get_mut(usize::try_from(index.number()).ok()?)?.as_mut()
+    }
+
+    /// Notes that a call is handed over now, with so many bytes; `false`: it was taken back, and is
+    /// not to run.
+    pub(super) fn hand_over(&mut self, index: ItemIndex, bytes: u64) -> bool {
         // A call that was answered meanwhile counts no more.
-        let Some(sent) = sent else { return };
+        let Some(sent) = self.sent_at(index) else { return true };
+        if sent.withdrawn {
+            self.end(index);
+            return false;
+        }
         let (bytes, is_targeted) = (bytes as usize, sent.is_targeted);
         sent.bytes = Some(bytes);
         self.window_of(is_targeted).took(1, 0, bytes);
+        true
+    }
+
+    /// Takes a call back that a thread is about to hand over; `false`: there is none at `index`, or
+    /// it was handed over or taken back.
+    pub(super) fn withdraw_unsent(&mut self, index: ItemIndex) -> bool {
+        let unsent = |sent: &&mut Sent| sent.bytes.is_none() && !sent.withdrawn;
+        let Some(sent) = self.sent_at(index).filter(unsent) else { return false };
+        sent.withdrawn = true;
+        true
+    }
+
+    /// Frees the index of a call for which there was no room; `false`: it was answered or taken
+    /// back meanwhile, and is not to be sent again.
+    pub(super) fn stays(&mut self, index: ItemIndex) -> bool {
+        let withdrawn = self.sent_at(index).is_none_or(|sent| sent.withdrawn);
+        self.end(index);
+        !withdrawn
     }
 
     /// Frees the index of a call that was answered, or was not sent after all.
     pub(super) fn end(&mut self, index: ItemIndex) -> Option<Arc<dyn Receiver>> {
         let index = usize::try_from(index.number()).ok()?;
-        let Sent { receiver, is_targeted, bytes } = self.sent.get_mut(index)?.take()?;
+        let Sent { receiver, is_targeted, bytes, .. } = self.sent.get_mut(index)?.take()?;
         self.free.push(index);
         let window = self.window_of(is_targeted);
         window.yielded(1);
@@ -186,5 +244,71 @@ impl InFlight {
     /// One set of buffers, if there is any; the others are dropped.
     pub(super) fn last_buffers(&mut self) -> Option<Box<Buffers>> {
         std::mem::take(&mut self.spare_buffers).pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::queued_call::Encoded, *};
+    use crate::{
+        job::ItemAllocator,
+        reentrancy::{Brought, InCall},
+    };
+
+    struct Stub;
+
+    impl Receiver for Stub {
+        fn receive(&self, _: &ResultBatch, _: &ItemAllocator, _: &mut Buffers) {}
+        fn fail(&self, _: Error) {}
+        fn enter_delivery(&self) -> (Brought, InCall) {
+            unreachable!("nothing is delivered")
+        }
+        fn address(&self) -> *const () {
+            std::ptr::from_ref(self).cast()
+        }
+    }
+
+    impl Unsent for Stub {
+        fn receiver(&self) -> Arc<dyn Receiver> {
+            Arc::new(Stub)
+        }
+        fn worker(&self) -> Option<WorkerId> {
+            None
+        }
+        fn encode(
+            &self,
+            _: &ItemAllocator,
+            _: &mut Buffers,
+            _: bool,
+        ) -> Result<Option<Encoded>, Error> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn one_thread_at_a_time_sends_from_the_line_but_not_for_long() {
+        let mut in_flight = InFlight::new(1);
+        (0..3).for_each(|_| in_flight.waiting.push_back(Box::new(Stub)));
+        assert!(!in_flight.is_line_held() && in_flight.hold_line().is_some());
+        assert!(in_flight.is_line_held() && in_flight.hold_line().is_none());
+        in_flight.let_go_of_line();
+        assert!(in_flight.hold_line().is_some());
+        in_flight.line_held_since = Instant::now().checked_sub(LINE_HELD_FOR);
+        assert!(!in_flight.is_line_held() && in_flight.hold_line().is_some());
+    }
+
+    #[test]
+    fn a_call_is_taken_back_before_it_is_handed_over_or_not_at_all() {
+        let mut in_flight = InFlight::new(1);
+        let begin = |in_flight: &mut InFlight| in_flight.begin(Arc::new(Stub), None).0;
+        let (one, other, none) =
+            (begin(&mut in_flight), begin(&mut in_flight), begin(&mut in_flight));
+        assert!(in_flight.withdraw_unsent(one) && !in_flight.withdraw_unsent(one));
+        assert!(in_flight.hand_over(other, 8) && !in_flight.withdraw_unsent(other));
+        assert!(in_flight.withdraw_unsent(none));
+        // The index is used again only once the sender has seen it.
+        assert_ne!(begin(&mut in_flight), one);
+        assert!(!in_flight.hand_over(one, 8) && !in_flight.stays(none));
+        assert_eq!(in_flight.under_way(), 2);
     }
 }

@@ -128,6 +128,9 @@ impl AsyncQueue for ProcessQueue {
             return true;
         }
         let Some(index) = in_flight.index_of(entry) else { return false };
+        if in_flight.withdraw_unsent(index) {
+            return true;
+        }
         let withdrawn = self.allocator.session.withdraw(self.allocator.job, index);
         if withdrawn {
             in_flight.end(index);

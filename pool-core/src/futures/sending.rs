@@ -58,7 +58,8 @@ impl Placement for ProcessQueue {
         if in_flight.closed {
             return Err(Unaccepted::Closed(queued.item));
         }
-        if !(in_flight.waiting.is_empty() && in_flight.admits(terms.worker)) {
+        let goes_first = in_flight.waiting.is_empty() && !in_flight.is_line_held();
+        if !(goes_first && in_flight.admits(terms.worker)) {
             in_flight.waiting.push_back(Box::new(queued));
             return Ok(in_flight.waiting.len());
         }
@@ -96,7 +97,7 @@ impl ProcessQueue {
     fn wait_in_line(&self, index: ItemIndex, unsent: Box<dyn Unsent>) {
         let mut in_flight = lock(&self.in_flight);
         // A queue that was closed meanwhile has already answered the call.
-        if in_flight.end(index).is_some() {
+        if in_flight.stays(index) {
             in_flight.waiting.push_front(unsent);
         } else {
             drop(in_flight);
@@ -122,11 +123,16 @@ impl ProcessQueue {
             Err(Error::Encode { index: 0 })
         });
         drop(inside);
+        // Locked until the call is with the session: `withdraw` finds it here or there.
+        let mut in_flight = lock(&self.in_flight);
         let sent = encoded.map(|encoded| {
             encoded.map(|encoded| {
                 let Encoded { items, call, terms, measure } = encoded;
                 let EncodedItems { block, carried, bytes, .. } = items;
-                lock(&self.in_flight).took(index, bytes);
+                if !in_flight.hand_over(index, bytes) {
+                    session.free_items(block);
+                    return Some(carried); // dropped without the lock
+                }
                 let what = (self.allocator.job, call, measure);
                 let (Terms { limit, grace, retries, worker }, one) =
                     (terms, Chunk::new(what, block, index, (1, 1)));
@@ -135,41 +141,45 @@ impl ProcessQueue {
                     session.keep_segments(block, carried);
                 }
                 session.submit(&mut buffers.released, Some(chunk));
+                None
             })
         });
-        lock(&self.in_flight).put_buffers(buffers);
-        sent.map(|sent| sent.is_some())
+        in_flight.put_buffers(buffers);
+        drop(in_flight);
+        let sent = sent?;
+        if let Some(Some(_taken_back)) = &sent {
+            self.recount();
+        }
+        Ok(sent.is_some())
     }
 
     /// Sends the calls that may be sent now; whether that failed a future, and how many calls have
     /// left the line.
     pub(super) fn send_waiting(&self, idle: bool) -> (bool, usize) {
         let (mut failed, mut left) = (false, 0);
+        let mut in_flight = lock(&self.in_flight);
         loop {
-            let mut in_flight = lock(&self.in_flight);
-            if !in_flight.admits_first() {
-                return (failed, left);
-            }
-            let Some(unsent) = in_flight.waiting.pop_front() else { return (failed, left) };
+            let Some(unsent) = in_flight.hold_line() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && in_flight.under_way() == 0;
             let (index, timed) = in_flight.begin(receiver.clone(), unsent.worker());
             let buffers = in_flight.buffers(&self.allocator.session);
             drop(in_flight);
-            match self.send(&*unsent, index, timed, buffers, idle) {
-                Ok(true) => drop_quietly(unsent),
-                Ok(false) => {
-                    self.wait_in_line(index, unsent);
-                    return (failed, left);
-                }
-                Err(error) => {
-                    failed = true;
-                    lock(&self.in_flight).end(index);
-                    receiver.fail(error);
-                    drop_quietly(unsent);
-                }
+            let sent = self.send(&*unsent, index, timed, buffers, idle);
+            if let Ok(false) = sent {
+                self.wait_in_line(index, unsent);
+                lock(&self.in_flight).let_go_of_line();
+                return (failed, left);
             }
+            lock(&self.in_flight).let_go_of_line();
+            if let Err(error) = sent {
+                failed = true;
+                lock(&self.in_flight).end(index);
+                receiver.fail(error);
+            }
+            drop_quietly(unsent);
             left += 1;
+            in_flight = lock(&self.in_flight);
         }
     }
 

@@ -29,6 +29,7 @@ mod futures_maps;
 mod futures_maps_ended;
 mod futures_options;
 mod futures_room;
+mod futures_sent;
 mod futures_stops;
 mod futures_told;
 mod handles;
@@ -137,6 +138,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         futures_room::CASES,
         futures_exits::CASES,
         futures_lives::CASES,
+        futures_sent::CASES,
         futures_stops::CASES,
         futures_maps::CASES,
         futures_maps_ended::CASES,
