@@ -20,7 +20,7 @@ struct Feeding<A, R>(Weak<ManagerState<A, R>>);
 impl<A, R> Drop for Feeding<A, R> {
     fn drop(&mut self) {
         if let Some(state) = self.0.upgrade() {
-            state.feeders.fetch_sub(1, SeqCst);
+            state.is_feeding.store(false, SeqCst);
             state.unread.wake();
         }
     }

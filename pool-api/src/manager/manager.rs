@@ -131,17 +131,13 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     {
         self.check()?;
         let mut feeder = self.feeder();
-        match self.state.stage() {
-            Stage::New => return Err(ManagerError::NotStarted(())),
-            Stage::Started => {}
-            _ => return Err(ManagerError::Closed(())),
-        }
+        self.state.check_open(())?;
         // The thread that another thread waits for in `join_async` still puts.
-        if feeder.is_some() || self.state.feeders.load(SeqCst) > 0 {
+        if feeder.is_some() || self.state.is_feeding.load(SeqCst) {
             return Err(ManagerError::FeederRunning);
         }
         let items = items.into_iter();
-        self.state.feeders.fetch_add(1, SeqCst);
+        self.state.is_feeding.store(true, SeqCst);
         *feeder = Some(feed(&self.state, items).map_err(|source| {
             ManagerError::Failed(Error::Resources {
                 what: "starting the thread that puts items",
@@ -232,11 +228,7 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// [`ManagerError::Closed`].
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, ManagerError> {
         self.check()?;
-        match self.state.stage() {
-            Stage::New => return Err(ManagerError::NotStarted(())),
-            Stage::Started => {}
-            _ => return Err(ManagerError::Closed(())),
-        }
+        self.state.check_open(())?;
         let values = self.state.workers.map(&mut items.into_iter());
         if self.state.stage() >= Stage::Joined {
             // A map that begins beside the end of the workers has others start.

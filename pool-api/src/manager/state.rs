@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -39,10 +39,12 @@ const STAGES: [Stage; 5] =
 pub(super) struct ManagerState<A, R> {
     pub(super) workers: Box<dyn Workers<A, R>>,
     stage: AtomicU8,
-    /// How many threads put the items of an iterator.
-    pub(super) feeders: AtomicUsize,
+    /// Whether a thread puts the items of an iterator.
+    pub(super) is_feeding: AtomicBool,
     /// How many results were taken.
     takes: AtomicU64,
+    /// How many puts wait for room.
+    waiting_puts: AtomicUsize,
     /// Locked while an item is handed over.
     order: Mutex<()>,
     pub(super) unread: Unread<R>,
@@ -60,8 +62,9 @@ impl<A, R> ManagerState<A, R> {
         Self {
             workers,
             stage: AtomicU8::new(Stage::New as u8),
-            feeders: AtomicUsize::new(0),
+            is_feeding: AtomicBool::new(false),
             takes: AtomicU64::new(0),
+            waiting_puts: AtomicUsize::new(0),
             order: Mutex::new(()),
             unread: Unread::default(),
             most_unfinished,
@@ -78,75 +81,65 @@ impl<A, R> ManagerState<A, R> {
         self.stage.fetch_max(to as u8, SeqCst) < to as u8
     }
 
-    fn has_room(&self, UnreadCounts { unfinished, finished }: UnreadCounts) -> bool {
-        unfinished < self.most_unfinished && unfinished + finished < MOST_UNREAD
+    /// Refuses where no item is taken, and gives it back.
+    pub(super) fn check_open<T>(&self, item: T) -> Result<T, ManagerError<T>> {
+        match self.stage() {
+            Stage::New => Err(ManagerError::NotStarted(item)),
+            Stage::Started => Ok(item),
+            Stage::Closed | Stage::Joined | Stage::Terminated => Err(ManagerError::Closed(item)),
+        }
+    }
+
+    fn has_room(&self, counts: UnreadCounts) -> bool {
+        counts.unfinished < self.most_unfinished && counts.all() < MOST_UNREAD
     }
 
     /// Puts an item; waits for room until `until`.
     pub(super) fn put(&self, item: A, until: Option<Instant>) -> Result<(), ManagerError<A>> {
-        let mut item = item;
         if let Err(error) = self.unread.check() {
             return Err(ManagerError::Refused { item, error });
         }
+        let mut item = item;
         loop {
-            match self.stage() {
-                Stage::New => return Err(ManagerError::NotStarted(item)),
-                Stage::Started => {}
-                _ => return Err(ManagerError::Closed(item)),
-            }
-            let goes_on = |unread: &Unread<R>| {
-                self.has_room(unread.counts()) || self.stage() > Stage::Started
-            };
-            if let Err(error) = self.unread.wait_until(until, &goes_on) {
-                return Err(ManagerError::Refused { item, error });
-            }
             let order = self.lock_order();
-            if self.stage() > Stage::Started {
-                return Err(ManagerError::Closed(item));
-            }
-            if self.has_room(self.unread.counts()) {
-                let takes = self.takes.load(SeqCst);
-                match self.workers.submit(item) {
+            item = self.check_open(item)?;
+            // Read before the pool is asked, which may refuse since results are not taken.
+            let (takes, counts) = (self.takes.load(SeqCst), self.unread.counts());
+            if self.has_room(counts) {
+                let Refused { item: back, error } = match self.workers.submit(item) {
                     Ok(handle) => {
                         self.unread.add(handle);
-                        drop(order);
-                        // A thread may wait for results that there were none of.
-                        self.unread.wake();
                         return Ok(());
                     }
-                    Err(refused) => {
-                        let Refused { item: back, error } = *refused;
-                        drop(order);
-                        match error {
-                            // Results that are not taken are too large: there is no room until
-                            // some are.
-                            Error::ResultsUnread { .. } => self.wait_for_a_take(takes, until),
-                            Error::QueueFull => self.wait_for_the_pool(until),
-                            error => return Err(ManagerError::Refused { item: back, error }),
-                        }
-                        item = back;
-                    }
+                    Err(refused) => *refused,
+                };
+                if !matches!(error, Error::ResultsUnread { .. } | Error::QueueFull) {
+                    return Err(ManagerError::Refused { item: back, error });
                 }
+                item = back;
             }
+            drop(order);
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Err(ManagerError::Full(item));
+            }
+            if let Err(error) = self.wait_for_room(takes, counts.ended, until) {
+                return Err(ManagerError::Refused { item, error });
             }
         }
     }
 
-    /// Waits until more than `takes` results were taken, or until `until`.
-    fn wait_for_a_take(&self, takes: u64, until: Option<Instant>) {
-        let taken =
-            |_: &Unread<R>| self.takes.load(SeqCst) != takes || self.stage() > Stage::Started;
-        // Where waiting is refused, the next look for room says so.
-        let _ = self.unread.wait_until(until, &taken);
-    }
-
-    /// Waits until the pool has room, or until `until`.
-    fn wait_for_the_pool(&self, until: Option<Instant>) {
-        let has_room = |unread: &Unread<R>| !unread.is_pool_full() || self.stage() > Stage::Started;
-        // Where waiting is refused, the next look for room says so.
-        let _ = self.unread.wait_until(until, &has_room);
+    /// Waits until further results were taken, or further calls have ended, or until `until`.
+    fn wait_for_room(&self, takes: u64, ended: u64, until: Option<Instant>) -> Result<(), Error> {
+        let changed = |unread: &Unread<R>| {
+            self.takes.load(SeqCst) != takes
+                || unread.counts().ended != ended
+                || self.stage() > Stage::Started
+        };
+        // SeqCst: a thread that takes a result counts that, and then looks for waiting puts.
+        self.waiting_puts.fetch_add(1, SeqCst);
+        let waited = self.unread.wait_until(until, &changed);
+        self.waiting_puts.fetch_sub(1, SeqCst);
+        waited
     }
 
     /// Takes the answer for one item; waits for it until `until`.
@@ -162,43 +155,42 @@ impl<A, R> ManagerState<A, R> {
             if let Some(handle) = self.unread.take(self.ordered) {
                 let answer = handle.get();
                 self.takes.fetch_add(1, SeqCst);
-                self.unread.wake();
+                // A put may wait for that, or a get of another thread for what is not there.
+                if self.waiting_puts.load(SeqCst) > 0 || self.unread.counts().all() == 0 {
+                    self.unread.wake();
+                }
                 if matches!(answer, Err(Error::Cancelled)) {
                     continue; // another thread has just taken the item back
                 }
                 return Ok(answer);
             }
-            let UnreadCounts { unfinished, finished } = self.unread.counts();
-            if unfinished + finished == 0 && !feeds {
+            if self.unread.counts().all() == 0 && !feeds {
                 return Err(ManagerError::NothingOutstanding);
             }
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Err(ManagerError::Empty);
             }
-            let first = |unread: &Unread<R>| match self.ordered {
-                true => unread.is_first_finished(),
-                false => unread.counts().finished > 0,
-            };
             let goes_on = |unread: &Unread<R>| {
-                first(unread)
+                unread.has_next(self.ordered)
                     || self.stage() == Stage::Terminated
-                    || (unread.counts() == UnreadCounts { unfinished: 0, finished: 0 }
-                        && !self.is_fed())
+                    || (unread.counts().all() == 0 && !self.may_be_fed())
             };
             self.unread.wait_until(until, &goes_on).map_err(ManagerError::Failed)?;
         }
     }
 
+    /// Whether the thread of an iterator may put another item, or has one in hand.
+    fn may_be_fed(&self) -> bool {
+        self.is_feeding.load(SeqCst) && self.stage() == Stage::Started
+    }
+
     /// Whether the thread of an iterator may put another item; where not, what it has put is there.
     fn is_fed(&self) -> bool {
-        if self.feeders.load(SeqCst) == 0 {
-            return false;
-        }
-        let is_open = self.stage() == Stage::Started;
-        if !is_open {
+        let is_fed = self.may_be_fed();
+        if !is_fed && self.is_feeding.load(SeqCst) {
             drop(self.lock_order()); // behind the item that it was handing over
         }
-        is_open
+        is_fed
     }
 
     fn lock_order(&self) -> MutexGuard<'_, ()> {

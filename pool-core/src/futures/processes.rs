@@ -173,10 +173,6 @@ impl AsyncQueue for ProcessQueue {
         }
     }
 
-    fn is_full(&self) -> bool {
-        lock(&self.in_flight).is_full()
-    }
-
     fn is_open(&self) -> bool {
         !lock(&self.in_flight).closed
     }

@@ -180,9 +180,6 @@ pub(crate) trait AsyncQueue: Send + Sync {
     /// Closes it if its job has failed while no thread waited.
     fn close_if_failed(&self) {}
 
-    /// Whether [`MOST_WAITING`] calls wait in it, and it is open.
-    fn is_full(&self) -> bool;
-
     /// Whether it takes calls in.
     fn is_open(&self) -> bool;
 

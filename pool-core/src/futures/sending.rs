@@ -45,6 +45,10 @@ impl Placement for ProcessQueue {
         true
     }
 
+    fn is_full(&self) -> bool {
+        lock(&self.in_flight).is_full()
+    }
+
     fn place<F: Portable<Context = ()>>(
         self: &Arc<Self>,
         call: NewCall<'_, F, Call>,

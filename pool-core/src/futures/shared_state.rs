@@ -109,7 +109,7 @@ impl<R> Entry<R> {
         Arc::new(Self { queue_shared, within, id, of_map, stage, cell, settled })
     }
 
-    /// See [`AsyncResult::number`](super::AsyncResult::number).
+    /// The number that [`AsyncResult::number`](super::AsyncResult::number) returns.
     pub(super) fn id(&self) -> FutureId {
         self.id
     }

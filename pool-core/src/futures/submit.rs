@@ -41,6 +41,9 @@ pub(super) trait Placement: AsyncQueue {
     /// Whether the driver thread has to work for such a call while no thread waits for it.
     fn is_driven(terms: &Terms) -> bool;
 
+    /// Whether [`MOST_WAITING`](super::MOST_WAITING) calls wait in an open queue.
+    fn is_full(&self) -> bool;
+
     /// Hands the call to the workers, or lets it wait for them. Returns how many calls wait with
     /// it; 0: it does not wait.
     fn place<F: Portable<Context = ()>>(

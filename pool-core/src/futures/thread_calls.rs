@@ -40,6 +40,11 @@ impl Placement for ThreadQueue {
         terms.limit.is_some()
     }
 
+    fn is_full(&self) -> bool {
+        let counts = self.calls.get();
+        counts.waiting >= MOST_WAITING && !counts.closed
+    }
+
     fn place<F: Portable<Context = ()>>(
         self: &Arc<Self>,
         call: NewCall<'_, F, ThreadTarget<F>>,

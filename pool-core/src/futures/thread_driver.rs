@@ -23,6 +23,7 @@ use crate::{
 /// How long the driver thread sleeps at most while there is something to do: during such a sleep it
 /// keeps its queue alive.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
 impl ThreadQueue {
     /// The wake counter, if one can be made. Only the driver thread calls this.
     fn wake_counter(&self) -> Option<&WakeCounter> {

@@ -262,11 +262,6 @@ impl AsyncQueue for ThreadQueue {
         self.wake_sleepers(flow);
     }
 
-    fn is_full(&self) -> bool {
-        let counts = self.calls.get();
-        counts.waiting >= MOST_WAITING && !counts.closed
-    }
-
     fn is_open(&self) -> bool {
         !self.calls.get().closed
     }

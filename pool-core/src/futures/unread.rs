@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{handle::AsyncResult, notices::Notices, queue::QueueShared};
+use super::{handle::AsyncResult, notices::Notices, queue::QueueShared, wait::pending};
 use crate::{
     error::Error,
     job::{Awaits, Waiting},
@@ -23,6 +23,7 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Handles of one pool whose results are not taken yet, in the order in which they were added.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Unread<R> {
     state: Mutex<State<R>>,
@@ -33,7 +34,8 @@ pub struct Unread<R> {
 struct State<R> {
     next: u64,
     handles: BTreeMap<u64, AsyncResult<R>>,
-    /// Those whose calls have ended, in that order; also some that were taken since.
+    /// Those whose calls have ended, in that order; behind the first one also some that were taken
+    /// since.
     ended: VecDeque<u64>,
     /// Those whose calls have not ended.
     unfinished: usize,
@@ -42,12 +44,23 @@ struct State<R> {
 }
 
 /// How many handles there are.
+#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnreadCounts {
     /// Those whose calls have not ended.
     pub unfinished: usize,
     /// Those whose calls have ended.
     pub finished: usize,
+    /// How many calls have ended since the beginning, those of handles that were taken among them.
+    pub ended: u64,
+}
+
+impl UnreadCounts {
+    /// How many handles there are, in all.
+    #[must_use]
+    pub fn all(self) -> usize {
+        self.unfinished + self.finished
+    }
 }
 
 impl<R> Default for State<R> {
@@ -82,7 +95,19 @@ impl<R> State<R> {
 
     fn counts(&self) -> UnreadCounts {
         let finished = self.handles.len().saturating_sub(self.unfinished);
-        UnreadCounts { unfinished: self.unfinished, finished }
+        let ended = self.next - self.unfinished as u64;
+        UnreadCounts { unfinished: self.unfinished, finished, ended }
+    }
+
+    /// The handle that [`Unread::take`] takes.
+    fn next_key(&mut self, notices: &Notices, in_order: bool) -> Option<u64> {
+        self.note(notices);
+        if in_order {
+            let (key, handle) = self.handles.first_key_value()?;
+            (!handle.is_pending()).then_some(*key)
+        } else {
+            self.ended.front().copied()
+        }
     }
 }
 
@@ -96,6 +121,7 @@ impl<R> Unread<R> {
         let queue_shared = handle.queue_shared();
         if !state.queue_shared.as_ref().is_some_and(|last| Arc::ptr_eq(last, queue_shared)) {
             state.queue_shared = Some(queue_shared.clone());
+            self.notices.wake(); // for threads that found no queue, or another one
         }
         // A call that has ended already sends its notice here.
         handle.notice(self.notices.notice(key as usize));
@@ -118,36 +144,22 @@ impl<R> Unread<R> {
         state.counts()
     }
 
-    /// Whether the pool of the last handle has no room for another call.
-    pub fn is_pool_full(&self) -> bool {
-        let queue_shared = lock(&self.state).queue_shared.clone();
-        queue_shared.and_then(|shared| shared.queue()).is_some_and(|queue| queue.is_full())
-    }
-
     /// Takes the handle whose call ended first; `in_order`: the first handle, if its call has
     /// ended. Does not wait.
     pub fn take(&self, in_order: bool) -> Option<AsyncResult<R>> {
         let mut state = lock(&self.state);
-        state.note(&self.notices);
-        let key = if in_order {
-            let first = state.handles.first_key_value();
-            first.filter(|(_, handle)| !handle.is_pending()).map(|(key, _)| *key)?
-        } else {
-            state.ended.pop_front()?
-        };
-        let handle = state.handles.remove(&key);
-        state.note(&self.notices);
-        handle
+        let key = state.next_key(&self.notices, in_order)?;
+        state.handles.remove(&key)
     }
 
-    /// Whether there is a first handle, and its call has ended.
-    pub fn is_first_finished(&self) -> bool {
-        let state = lock(&self.state);
-        state.handles.first_key_value().is_some_and(|(_, handle)| !handle.is_pending())
+    /// Whether [`Unread::take`] finds a handle.
+    pub fn has_next(&self, in_order: bool) -> bool {
+        lock(&self.state).next_key(&self.notices, in_order).is_some()
     }
 
     /// Waits until `done` returns true, or until `until`. The calling thread works for the pool
-    /// meanwhile.
+    /// meanwhile. `done` is called with locks of the pool held: it takes no lock that a thread
+    /// holds while it calls the pool.
     ///
     /// # Errors
     ///
@@ -164,15 +176,13 @@ impl<R> Unread<R> {
             }
             let longest = Instant::now() + LONGEST_WAIT;
             let until = Some(until.map_or(longest, |until| until.min(longest)));
-            let (pending, queue_shared) = {
-                let state = lock(&self.state);
-                let pending = state.handles.values().filter(|handle| handle.is_pending());
-                if let Some(handle) = pending.clone().next() {
-                    handle.check()?;
-                }
-                (pending.map(AsyncResult::address).collect::<Vec<_>>(), state.queue_shared.clone())
-            };
-            let _waiting = Waiting::begin(Awaits::Any, pending)?;
+            let state = lock(&self.state);
+            if let Some(handle) = state.handles.values().find(|handle| handle.is_pending()) {
+                handle.check()?;
+            }
+            let _waiting = Waiting::begin(Awaits::Any, pending(state.handles.values()))?;
+            let queue_shared = state.queue_shared.clone();
+            drop(state);
             let queue = queue_shared.as_ref().and_then(|shared| shared.queue());
             match (&queue_shared, queue) {
                 (Some(queue_shared), Some(queue)) => {

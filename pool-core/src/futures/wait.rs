@@ -30,7 +30,7 @@ fn notices_of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Notices>, Error> {
 }
 
 /// The addresses of the futures that have not ended.
-fn pending<'h, R: 'h>(
+pub(super) fn pending<'h, R: 'h>(
     handles: impl Iterator<Item = &'h AsyncResult<R>>,
 ) -> impl Iterator<Item = usize> {
     handles.filter(|handle| handle.is_pending()).map(AsyncResult::address)

@@ -281,8 +281,8 @@ impl Pool {
         // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
         let present = slot.backend.as_ref();
-        let serves = present.is_some_and(|backend| slot.queue_of(backend).is_some());
-        past = if ends && slot.used && !serves { slot.retire() } else { None };
+        let serves = || present.is_some_and(|backend| slot.queue_of(backend).is_some());
+        past = if ends && slot.used && !serves() { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
         if slot.backend.as_ref().is_some_and(Backend::is_over) {
             _ended = slot.retire();

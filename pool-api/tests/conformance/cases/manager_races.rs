@@ -11,7 +11,7 @@ use std::{
 
 use pool_api::{Error, ManagerError, PoolManager, StartMethod, wire};
 
-use super::futures_told::until_told;
+use super::{futures_told::until_told, manager::take};
 use crate::{
     case::{Case, Outcome, sized},
     scratch::{Scratch, append},
@@ -25,6 +25,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("manager_in_a_forked_child", forked),
     Case::new("manager_dropped_in_children_forked_beside_calls", forked_beside_calls),
     Case::new("manager_of_results_whose_drop_panics", bad_drops),
+    Case::new("manager_puts_beyond_the_room_of_the_pool_beside_gets", beyond_beside_gets),
+    Case::new("manager_closes_beside_a_feeder_and_a_get", close_beside_feeder_and_get),
 ];
 
 /// An item that was taken back has no result, also where a thread waits for one.
@@ -237,6 +239,50 @@ fn bad_drops(method: StartMethod) -> Outcome {
         PANICS.store(true, SeqCst);
         drop(manager);
         PANICS.store(false, SeqCst);
+    }
+    Ok(())
+}
+
+/// More items than the pool lets wait: the thread that puts waits at the pool while the others take
+/// answers in.
+fn beyond_beside_gets(method: StartMethod) -> Outcome {
+    const ITEMS: u64 = 12_000;
+    let f = |x: u64| (0..500).fold(x, |x, _| std::hint::black_box(x));
+    let manager =
+        PoolManager::builder(f).start_method(method).size(2).queue_size(usize::MAX).start()?;
+    let sum = thread::scope(|scope| {
+        let putting = scope.spawn(|| (0..ITEMS).try_for_each(|x| manager.put(x)));
+        let sums: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| (0..ITEMS / 2).map(|_| take(&manager)).sum::<Result<u64, _>>()))
+            .collect();
+        putting.join().expect("no panic").map_err(ManagerError::without_item)?;
+        sums.into_iter().map(|sum| sum.join().expect("no panic")).sum::<Result<u64, _>>()
+    })?;
+    assert_eq!(sum, ITEMS * (ITEMS - 1) / 2);
+    Ok(())
+}
+
+/// The feeder has an item in hand while another thread closes the manager and a third one waits.
+fn close_beside_feeder_and_get(method: StartMethod) -> Outcome {
+    for round in 0..10u64 {
+        let manager = PoolManager::builder(|x: u64| x)
+            .start_method(method)
+            .size(1)
+            .queue_size(1)
+            .pool_options(|pool| pool.task_timeout(Duration::from_secs(60)))
+            .start()?;
+        manager.put_async(0..)?;
+        thread::scope(|scope| {
+            let getting = scope.spawn(|| {
+                while manager.get().is_ok() {}
+                manager.try_get()
+            });
+            (0..30 * round).for_each(|_| thread::yield_now());
+            manager.close();
+            let last = getting.join().expect("no panic");
+            assert!(matches!(last, Err(ManagerError::NothingOutstanding)), "{last:?}");
+        });
+        assert!(matches!(manager.join_async(), Err(ManagerError::Closed(_))));
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ mod lifetimes;
 mod locked_memory;
 mod locks_of_ended;
 mod manager;
+mod manager_memory;
 mod manager_races;
 mod many_lives;
 mod memory_limit;
@@ -174,6 +175,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         worker_state::CASES,
         worker_exit::CASES,
         manager::CASES,
+        manager_memory::CASES,
         manager_races::CASES,
         many_lives::CASES,
         volumes::CASES,
