@@ -43,8 +43,8 @@ impl ChildConfig {
             parent_name,
             cpus: self.cpus.map(|cpus| cpus.iter().map(|id| id as u64).collect()),
             environment: self.environment.encoded(),
-            run: portable.run,
-            function: portable.function,
+            run: portable.0.run,
+            function: portable.0.function,
         })
     }
 }
@@ -71,6 +71,7 @@ impl From<EncodedConfig> for ChildConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::FunctionOffsets;
 
     #[test]
     fn it_survives_its_encoding() {
@@ -83,9 +84,10 @@ mod tests {
         };
         let cpus = Some(CpuSet::from_ids([1, 900]).unwrap());
         let config = ChildConfig { identity, cpus, environment: Environment::default() };
-        let encoded: EncodedConfig =
-            pool_ipc::from_bytes(&config.to_bytes(Portable { run: 3, function: 4 }).unwrap())
-                .unwrap();
+        let encoded: EncodedConfig = pool_ipc::from_bytes(
+            &config.to_bytes(Portable(FunctionOffsets { run: 3, function: 4 })).unwrap(),
+        )
+        .unwrap();
         assert_eq!((encoded.run, encoded.function), (3, 4));
         assert_eq!(format!("{config:?}"), format!("{:?}", ChildConfig::from(encoded)));
     }

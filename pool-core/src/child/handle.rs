@@ -16,7 +16,6 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     poll::{PollFd, PollFlags},
     unistd::Pid,
 };
@@ -169,14 +168,8 @@ impl Child {
     /// Whether the kernel says that it has ended. A program that has closed the descriptor cannot
     /// be told.
     fn is_over(&self) -> bool {
-        let Ok(pidfd) = self.parts.pidfd.intact() else { return true };
-        let mut watched = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        loop {
-            match os::poll(&mut watched, Some(Duration::ZERO)) {
-                Err(Errno::EINTR) => {}
-                result => return result.is_ok_and(|ready| ready > 0),
-            }
-        }
+        let pidfd = self.parts.pidfd.intact();
+        pidfd.map_or(true, |pidfd| os::readable_within(pidfd, Duration::ZERO))
     }
 
     /// How it has ended; `None` while its server has not said it.

@@ -15,15 +15,12 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        socket::{ControlMessage, MsgFlags, sendmsg},
-    },
+    sys::memfd::{MFdFlags, memfd_create},
 };
 use pool_ipc::{AlignedBytes, SegmentId};
 use pool_shm::{SegmentFault, SharedSegment};
 
-use crate::protocol::Received;
+use crate::protocol::{Received, packet};
 
 /// Bytes that travel in the packet itself.
 const INLINE: usize = 8 << 10;
@@ -154,17 +151,7 @@ fn head(kind: Kind, numbers: [u64; 2], lens: [u64; 3]) -> [u8; HEAD] {
 }
 
 fn send_packet(socket: BorrowedFd<'_>, head: &[u8], body: &[u8], fds: &[RawFd]) -> io::Result<()> {
-    let rights = [ControlMessage::ScmRights(fds)];
-    let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
-    let parts = [IoSlice::new(head), IoSlice::new(body)];
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    loop {
-        match sendmsg::<()>(socket.as_raw_fd(), &parts, rights, flags, None) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    packet::send_parts(socket, &[IoSlice::new(head), IoSlice::new(body)], fds)
 }
 
 /// Receives messages.
@@ -275,7 +262,7 @@ fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Received<Packet>> {
         match Errno::result(len) {
             Ok(len) => break len.unsigned_abs(),
             Err(Errno::EAGAIN) => return Ok(Received::Empty),
-            // See `protocol/packet.rs`.
+            // A reset is no end: `packet::receive` says why.
             Err(Errno::EINTR | Errno::ECONNRESET) => {}
             Err(error) => return Err(error.into()),
         }

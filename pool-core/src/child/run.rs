@@ -5,7 +5,6 @@
 //! ended from outside, or by its function.
 
 use std::{
-    io::Write,
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -21,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Failure, FailureKind},
-    hooks::become_daemon,
+    hooks::{FunctionOffsets, become_daemon},
     os::{self, KeptFd, ProcessName},
     panic::{end_quietly, exit, learn_locations},
     protocol::Received,
@@ -100,8 +99,8 @@ pub(crate) fn run_received(start: ChildStart) -> ! {
     };
     let (config, argument): (Message, Message) = (next(Kind::Config), next(Kind::Argument));
     let Ok(encoded) = pool_ipc::from_bytes::<EncodedConfig>(&config.bytes) else { exit(UNABLE) };
-    let portable = Portable { run: encoded.run, function: encoded.function };
-    match portable.into_work(argument) {
+    let offsets = FunctionOffsets { run: encoded.run, function: encoded.function };
+    match Portable(offsets).into_work(argument) {
         Some(work) => run_here(encoded.into(), start, work),
         None => exit(UNABLE),
     }
@@ -150,10 +149,10 @@ fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
     }
     learn_locations(false);
     let result = work();
-    flush();
+    os::flush_output();
     let code = report(&socket, result);
     children::end_of_process();
-    flush();
+    os::flush_output();
     // Kept open until here: a daemonic process ends with its parent at any time.
     drop(start.death_link);
     pool_shm::exit_process(code)
@@ -205,13 +204,6 @@ fn short_name(name: &str) -> ProcessName {
     let len = (0..=room.min(name.len())).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0);
     short[..len].copy_from_slice(&name.as_bytes()[..len]);
     short
-}
-
-/// Writes out what was printed so far.
-fn flush() {
-    let _ = std::io::stdout().flush();
-    let _ = std::io::stderr().flush();
-    os::flush_c_streams();
 }
 
 #[cfg(test)]

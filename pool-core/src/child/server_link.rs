@@ -8,6 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process,
     sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 
 use nix::{
@@ -164,9 +165,7 @@ impl ServerLink {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        let Ok(pidfd) = self.pidfd.intact() else { return true };
-        let mut watched = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        os::poll(&mut watched, Some(std::time::Duration::ZERO)).is_ok_and(|ready| ready > 0)
+        self.pidfd.intact().map_or(true, |pidfd| os::readable_within(pidfd, Duration::ZERO))
     }
 
     /// Why the server has ended.

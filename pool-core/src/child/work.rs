@@ -5,14 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pool_ipc::{AlignedBytes, Decoder, Encoder, Wire, WireFault};
+use pool_ipc::{AlignedBytes, Decoder, Encoder, Wire};
 use pool_shm::SharedSegment;
 
 use super::messages::Message;
 use crate::{
-    bootstrap,
     compact::Compact,
     error::{Error, FailureKind},
+    hooks::FunctionOffsets,
     panic::{in_task, take_panic},
     stack::with_room,
 };
@@ -30,10 +30,7 @@ type RunPortable = fn(usize, Message) -> Result<Returned, FailureKind>;
 
 /// A function and what runs it, by their offsets in the image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Portable {
-    pub(super) run: u64,
-    pub(super) function: u64,
-}
+pub(crate) struct Portable(pub(super) FunctionOffsets);
 
 impl Portable {
     /// # Errors
@@ -41,15 +38,13 @@ impl Portable {
     /// [`Error::ForeignFunction`].
     pub(crate) fn new<A: Wire, R: Wire>(function: fn(A) -> R) -> Result<Self, Error> {
         let run: RunPortable = run_portable::<A, R>;
-        let offset = |address| bootstrap::offset_of(address).ok_or(Error::ForeignFunction);
         let function = (function as *const ()).expose_provenance();
-        Ok(Self { run: offset(run as usize)?, function: offset(function)? })
+        FunctionOffsets::new(run as usize, function).map(Self)
     }
 
     /// What runs it in this process, once its argument is there; `None`: the offsets lead nowhere.
     pub(super) fn into_work(self, argument: Message) -> Option<Work> {
-        let run = bootstrap::address_of(self.run).filter(|_| self.run != 0)?;
-        let function = bootstrap::address_of(self.function)?;
+        let (run, function) = self.0.addresses()?;
         // SAFETY: see the module: the offset is that of a `RunPortable`.
         let run = unsafe { std::mem::transmute::<usize, RunPortable>(run) };
         Some(Box::new(move || run(function, argument)))
@@ -65,15 +60,11 @@ fn run_portable<A: Wire, R: Wire>(
         std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function))
     };
     with_room::<A, R, _>(move || {
-        let undecodable = |fault| match fault {
-            WireFault::Segment(fault) => FailureKind::Handle { fault },
-            _ => FailureKind::Undecodable,
-        };
         // Kept until the handles of the argument have them.
         let kept = argument.open_segments().map_err(|fault| FailureKind::Handle { fault })?;
         let mut decoder = Decoder::new();
         decoder.set_segments(&argument.ids);
-        let decoded = decoder.decode::<A>(&argument.bytes).map_err(undecodable)?;
+        let decoded = decoder.decode::<A>(&argument.bytes).map_err(FailureKind::of_item)?;
         drop((kept, argument));
         run(move || function(decoded))
     })
@@ -92,10 +83,7 @@ fn run<R: Wire>(act: impl FnOnce() -> R) -> Result<Returned, FailureKind> {
     let value = in_task(|| catch_unwind(AssertUnwindSafe(act))).map_err(take_panic)?;
     let mut encoder = Encoder::new();
     let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(&value)));
-    let bytes = encoded.map_err(take_panic)?.map_err(|fault| match fault {
-        WireFault::Segment(fault) => FailureKind::Handle { fault },
-        _ => FailureKind::BadResult,
-    })?;
+    let bytes = encoded.map_err(take_panic)?.map_err(FailureKind::of_result)?;
     let segments = encoder.take_segments();
     // The value's end may be user code, too; it belongs to the function.
     in_task(|| catch_unwind(AssertUnwindSafe(|| drop(value)))).map_err(take_panic)?;

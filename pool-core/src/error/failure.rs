@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_ipc::{SegmentFault, wire};
+use pool_ipc::{SegmentFault, WireFault, wire};
 
 use super::task::Cause;
 
@@ -22,6 +22,24 @@ wire! {
         ResultTooLarge { bytes: u64, limit: u64 },
         Handle { fault: SegmentFault },
         Overdue { nanos: u64 },
+    }
+}
+
+impl FailureKind {
+    /// Why an item, or the argument of a process, could not be decoded.
+    pub(crate) fn of_item(fault: WireFault) -> Self {
+        match fault {
+            WireFault::Segment(fault) => Self::Handle { fault },
+            _ => Self::Undecodable,
+        }
+    }
+
+    /// Why a result could not be encoded.
+    pub(crate) fn of_result(fault: WireFault) -> Self {
+        match fault {
+            WireFault::Segment(fault) => Self::Handle { fault },
+            _ => Self::BadResult,
+        }
     }
 }
 

@@ -17,4 +17,4 @@ pub(crate) use functions::{Around, Exit, Init, State};
 #[cfg(feature = "threads")]
 pub(crate) use limits::become_daemon_thread;
 pub(crate) use limits::{Bounds, become_daemon, is_in_daemon};
-pub(crate) use offsets::HookOffsets;
+pub(crate) use offsets::{FunctionOffsets, HookOffsets};

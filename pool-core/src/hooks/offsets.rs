@@ -11,26 +11,29 @@ use crate::{bootstrap, error::Error};
 /// A life as the processes of a pool are told of it: offsets and numbers, 0 for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HookOffsets {
-    init: Hook,
-    exit: Hook,
+    init: FunctionOffsets,
+    exit: FunctionOffsets,
     span: u64,
 }
 
-/// What runs a function, and the function.
+/// A function, and what runs it, by their offsets in the image; both 0 for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Hook {
-    run: u64,
-    function: u64,
+pub(crate) struct FunctionOffsets {
+    pub(crate) run: u64,
+    pub(crate) function: u64,
 }
 
-impl Hook {
-    fn new(run: usize, function: usize) -> Result<Self, Error> {
+impl FunctionOffsets {
+    /// # Errors
+    ///
+    /// [`Error::ForeignFunction`].
+    pub(crate) fn new(run: usize, function: usize) -> Result<Self, Error> {
         let offset = |address| bootstrap::offset_of(address).ok_or(Error::ForeignFunction);
         Ok(Self { run: offset(run)?, function: offset(function)? })
     }
 
-    /// Both addresses in this process, if there is a hook.
-    fn addresses(self) -> Option<(usize, usize)> {
+    /// Both addresses in this process, if there is a function.
+    pub(crate) fn addresses(self) -> Option<(usize, usize)> {
         let (run, function) =
             (bootstrap::address_of(self.run)?, bootstrap::address_of(self.function)?);
         (self.run != 0).then_some((run, function))
@@ -40,8 +43,8 @@ impl Hook {
 impl WorkerLife {
     /// What processes are told.
     pub(crate) fn config(&self) -> Result<HookOffsets, Error> {
-        let init = self.init.map(|init| Hook::new(init.run as usize, init.function));
-        let exit = self.exit.map(|exit| Hook::new(exit.run as usize, exit.function));
+        let init = self.init.map(|init| FunctionOffsets::new(init.run as usize, init.function));
+        let exit = self.exit.map(|exit| FunctionOffsets::new(exit.run as usize, exit.function));
         Ok(HookOffsets {
             init: init.transpose()?.unwrap_or_default(),
             exit: exit.transpose()?.unwrap_or_default(),
@@ -61,7 +64,7 @@ impl HookOffsets {
     /// The offsets, and the words behind them.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (words, rest) = words.split_first_chunk::<{ Self::WORDS }>()?;
-        let hook = |at: usize| Hook { run: words[at], function: words[at + 1] };
+        let hook = |at: usize| FunctionOffsets { run: words[at], function: words[at + 1] };
         Some((Self { init: hook(0), exit: hook(2), span: words[4] }, rest))
     }
 

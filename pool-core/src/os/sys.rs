@@ -244,8 +244,11 @@ pub(crate) fn errno_of(error: &pool_shm::Error) -> i32 {
     }
 }
 
-/// Writes out what the C library buffers for its output streams.
-pub(crate) fn flush_c_streams() {
+/// Writes out what was printed so far, by std and by the C library.
+pub(crate) fn flush_output() {
+    // Without a reader there is nothing to be told.
+    let _ = io::Write::flush(&mut io::stdout());
+    let _ = io::Write::flush(&mut io::stderr());
     // SAFETY: a null stream means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }

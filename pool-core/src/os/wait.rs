@@ -1,9 +1,13 @@
 //! The monotonic clock, `poll` with parts of a millisecond, and waiting without sleeping.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
 
 use nix::{
-    poll::{PollFd, ppoll},
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
 
@@ -22,6 +26,17 @@ pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::
     // A limit that is too long for the kernel counts as none.
     let limit = limit.filter(|limit| limit.as_secs() < 1 << 31);
     ppoll(watched, limit.map(TimeSpec::from_duration), None)
+}
+
+/// Whether the descriptor is readable, or becomes so within `limit`. A signal begins the limit anew.
+pub(crate) fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut watched, Some(limit)) {
+            Err(Errno::EINTR) => {}
+            result => return result.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
 
 /// Rounds of [`spin_for`] before a process or thread goes to sleep, if each can have a CPU: about

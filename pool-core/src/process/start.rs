@@ -157,7 +157,7 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
     start::check_fork(with_threads)?;
     let Ends { ours, theirs, death_pipe } =
         Ends::new(config.identity.daemon).or_resources(STARTING)?;
-    start::flush();
+    os::flush_output();
     let foreign = own_descriptors();
     // A signal must neither run a handler of this process in the child, nor get lost there.
     let mut mask = SigSet::empty();

@@ -1,4 +1,4 @@
-//! Packets over a pair of sequenced-packet sockets, each with at most one descriptor.
+//! Packets over a pair of sequenced-packet sockets, received with at most one descriptor each.
 //!
 //! Invariant: neither side waits here for the other, to read or to write; a packet arrives whole or
 //! not at all.
@@ -30,11 +30,22 @@ pub(crate) fn send(
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let raw = fd.map(|fd| [fd.as_raw_fd()]);
-    let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
-    let socket = socket.as_fd().as_raw_fd();
+    let fds = raw.as_ref().map_or(&[][..], |raw| raw);
+    send_parts(socket.as_fd(), &[IoSlice::new(packet)], fds)
+}
+
+/// Sends a packet in parts, with any number of descriptors that the kernel takes; `WouldBlock` when
+/// there is no room for it now.
+pub(crate) fn send_parts(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    fds: &[RawFd],
+) -> io::Result<()> {
+    let rights = [ControlMessage::ScmRights(fds)];
+    let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     loop {
-        match sendmsg::<()>(socket, &[IoSlice::new(packet)], rights.as_slice(), flags, None) {
+        match sendmsg::<()>(socket.as_raw_fd(), parts, rights, flags, None) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),

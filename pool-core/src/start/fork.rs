@@ -5,8 +5,6 @@
 //! reference into shared memory that the child would have too, or that would lead to other memory
 //! there.
 
-use std::io::Write;
-
 use nix::unistd::{ForkResult, fork, getpid};
 use pool_shm::exclusive_borrows;
 
@@ -41,13 +39,6 @@ pub(crate) fn check_fork(allowed: bool) -> Result<(), Error> {
     }
 }
 
-/// Writes out what is buffered: a child would write it once more.
-pub(crate) fn flush() {
-    let _ = std::io::stdout().flush();
-    let _ = std::io::stderr().flush();
-    os::flush_c_streams();
-}
-
 impl Start for Fork {
     fn check(&self, plan: &PoolConfig) -> Result<(), Error> {
         check_fork(plan.allow_fork_with_threads)
@@ -61,7 +52,8 @@ impl Start for Fork {
         let _paused = pause_drivers();
         self.check(plan)?;
         let maker: &ZygoteMaker<'_> = &|config, fds: ZygoteFds| {
-            flush();
+            // A child would write once more what is buffered.
+            os::flush_output();
             let parent = getpid();
             let foreign = own_descriptors();
             // SAFETY: one thread (checked just now), so no lock is copied while another thread

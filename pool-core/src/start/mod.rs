@@ -21,7 +21,7 @@ mod threads;
 
 pub(crate) use backend::{Backend, BackendClaim, WeakBackend};
 #[cfg(feature = "fork")]
-pub(crate) use fork::{check_fork, flush};
+pub(crate) use fork::check_fork;
 #[cfg(any(feature = "forkserver", feature = "spawn"))]
 pub(crate) use fresh::check as check_fresh;
 pub(crate) use select::start_of;

@@ -215,8 +215,5 @@ fn overdue(what: &Description) -> Stop {
 }
 
 fn unreadable(fault: WireFault) -> Stop {
-    Stop::Fail(match fault {
-        WireFault::Segment(fault) => FailureKind::Handle { fault },
-        _ => FailureKind::Undecodable,
-    })
+    Stop::Fail(FailureKind::of_item(fault))
 }

@@ -170,8 +170,5 @@ impl<F: Form> Results<F> {
 }
 
 fn unsendable(fault: WireFault) -> Stop {
-    Stop::Fail(match fault {
-        WireFault::Segment(fault) => FailureKind::Handle { fault },
-        _ => FailureKind::BadResult,
-    })
+    Stop::Fail(FailureKind::of_result(fault))
 }

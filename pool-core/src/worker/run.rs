@@ -221,7 +221,7 @@ impl Worker {
             && !self.runtime.claimer.is_cancelled(&claim)
             && let Err(failed) = self.hooks.begin(&mut self.runtime)
         {
-            flush();
+            os::flush_output();
             exit(match failed {
                 FailedStart::NoState => DISORDER,
                 FailedStart::Unlimited => UNLIMITED,
@@ -323,17 +323,11 @@ impl Worker {
 
     fn leave(&mut self) -> ! {
         self.hooks.end(&mut self.runtime);
-        flush();
+        os::flush_output();
         // Objects that tasks share outlive this worker: its end breaks no barrier that it has
         // waited at.
         pool_shm::exit_process(0)
     }
-}
-
-/// Writes out what was printed so far.
-fn flush() {
-    let _ = std::io::stdout().flush();
-    os::flush_c_streams();
 }
 
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl ZygoteLink {
         if zygote.as_raw() > 0 && zygote != self.pid {
             // The zygote notices the guard's death, and ends what it has started.
             if let Ok(pidfd) = os::pidfd_open(zygote) {
-                readable_within(pidfd.as_fd(), END_LIMIT);
+                os::readable_within(pidfd.as_fd(), END_LIMIT);
             }
             reap_orphan(zygote, &os::ZYGOTE);
         }
@@ -295,7 +295,7 @@ impl ZygoteLink {
     /// Waits for the end of the zygote and its guard; returns whether they have ended in time.
     fn await_end(&self, limit: Duration) -> bool {
         match &self.pidfd {
-            Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), limit),
+            Some(pidfd) if pidfd.is_intact() => os::readable_within(pidfd.as_fd(), limit),
             // Without a pidfd the end of the socket tells, without both only the process itself.
             _ if self.control.is_intact() => self.await_close(limit),
             _ => self.await_exit(limit),
@@ -318,7 +318,7 @@ impl ZygoteLink {
 
     /// Waits until there is a report or the zygote has closed its socket.
     pub(crate) fn wait_for_report(&self, limit: Duration) {
-        readable_within(self.control.as_fd(), limit);
+        os::readable_within(self.control.as_fd(), limit);
     }
 
     /// Reads reports until the zygote has closed its socket; returns whether it has in time.
@@ -331,7 +331,7 @@ impl ZygoteLink {
                 Err(_) => return true,
                 Ok(None) if std::time::Instant::now() >= until => return false,
                 Ok(None) => {
-                    readable_within(self.control.as_fd(), limit);
+                    os::readable_within(self.control.as_fd(), limit);
                 }
             }
         }
@@ -347,17 +347,6 @@ impl Outbox {
 /// The zygote's end of the socket is closed.
 #[derive(Debug)]
 pub(crate) struct ZygoteGone;
-
-fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
-    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
-    loop {
-        match poll(&mut watched, timeout) {
-            Err(Errno::EINTR) => {}
-            result => return result.is_ok_and(|ready| ready > 0),
-        }
-    }
-}
 
 /// Reaps, and if need be kills, a process of the pool that this process may have inherited: as PID
 /// 1, or as a subreaper. It had the name `name`: if that does not match, another child has the

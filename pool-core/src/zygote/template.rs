@@ -1,7 +1,7 @@
 //! A template: it makes the shared value, then forks workers as the zygote orders.
 
 use std::{
-    io::{IoSlice, Write},
+    io::IoSlice,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
@@ -79,8 +79,7 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
             end_quietly();
         }
         // What the user's code has printed must not be written by every worker once more.
-        let _ = std::io::stdout().flush();
-        os::flush_c_streams();
+        os::flush_output();
         // The user's code may have changed credentials, which disarms the signal.
         if !os::arm_parent_death(zygote) {
             end_quietly();
