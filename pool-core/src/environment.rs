@@ -3,6 +3,7 @@
 //! Invariant: what is stored here was checked, so that the system refuses none of it for its form.
 
 use std::{
+    collections::HashSet,
     ffi::{OsStr, OsString},
     fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -16,7 +17,7 @@ use crate::error::{Error, full_text};
 /// Changes to the environment, and the working folder; nothing of it is set for `default()`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
-    /// In the order in which they are set.
+    /// Each name once, but for pairs that [`check`](Self::check) refuses.
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
     /// Whether there are no other variables.
@@ -36,7 +37,14 @@ wire! {
 impl Environment {
     /// Sets a variable; a later value of the same name counts.
     pub(crate) fn set(&mut self, name: OsString, value: OsString) {
-        self.variables.push((name, value));
+        let is_good = fault_of(&name, &value).is_none();
+        let is_it = |(other, old): &&mut (OsString, OsString)| {
+            *other == name && fault_of(other, old).is_none()
+        };
+        match self.variables.iter_mut().find(is_it) {
+            Some((_, old)) if is_good => *old = value,
+            _ => self.variables.push((name, value)),
+        }
     }
 
     /// Sets the working folder; a relative path is one from the starter's.
@@ -44,15 +52,22 @@ impl Environment {
         self.folder = Some(folder);
     }
 
-    /// The variables, in the order in which they are set.
     pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables
+    }
+
+    /// Takes the variables out, for a process that gets them on another way.
+    pub(crate) fn take_variables(&mut self) -> Vec<(OsString, OsString)> {
+        std::mem::take(&mut self.variables)
     }
 
     /// These changes to this process's own environment and folder as they are now, for a process
     /// that has others.
     pub(crate) fn completed(&self) -> Self {
-        let own = std::env::vars_os().filter(|(name, _)| can_be_set(name));
+        let mut names: HashSet<_> = self.names().cloned().collect();
+        // Where this process has a name twice, its first value counts.
+        let is_new = |(name, _): &(OsString, OsString)| names.insert(name.clone());
+        let own = std::env::vars_os().filter(|(name, _)| can_be_set(name)).filter(is_new);
         // A folder that was removed cannot be told.
         let here = std::env::current_dir().ok();
         let folder = match (here, &self.folder) {
@@ -75,17 +90,9 @@ impl Environment {
     /// [`Error::InvalidInput`] that names the option and what it got.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (name, value) in &self.variables {
-            let bytes = name.as_bytes();
-            let fault = if bytes.is_empty() {
-                "an empty name"
-            } else if bytes.contains(&b'=') {
-                "`=` in the name"
-            } else if bytes.contains(&0) || value.as_bytes().contains(&0) {
-                "a NUL"
-            } else {
-                continue;
-            };
-            return refuse(format!("env: {fault}, in {name:?} with the value {value:?}"));
+            if let Some(fault) = fault_of(name, value) {
+                return refuse(format!("env: {fault}, in {name:?} with the value {value:?}"));
+            }
         }
         let Some(folder) = &self.folder else { return Ok(()) };
         if folder.as_os_str().as_bytes().contains(&0) {
@@ -104,24 +111,25 @@ impl Environment {
     ///
     /// No other thread of this process reads or writes the environment meanwhile, but by std.
     pub(crate) unsafe fn set_variables(&self) {
-        let present: Vec<_> =
-            if self.is_whole { std::env::vars_os().collect() } else { Vec::new() };
-        for (name, _) in &present {
-            if can_be_set(name) && self.variables.iter().all(|(other, _)| other != name) {
-                // SAFETY: promised by the caller.
-                unsafe { std::env::remove_var(name) };
+        if self.is_whole {
+            let names: HashSet<_> = self.names().collect();
+            for (name, _) in std::env::vars_os() {
+                if can_be_set(&name) && !names.contains(&name) {
+                    // SAFETY: promised by the caller.
+                    unsafe { std::env::remove_var(name) };
+                }
             }
         }
-        for variable in &self.variables {
-            if !present.contains(variable) || self.is_set_twice(&variable.0) {
+        for (name, value) in &self.variables {
+            if std::env::var_os(name).as_ref() != Some(value) {
                 // SAFETY: promised by the caller.
-                unsafe { std::env::set_var(&variable.0, &variable.1) };
+                unsafe { std::env::set_var(name, value) };
             }
         }
     }
 
-    fn is_set_twice(&self, name: &OsStr) -> bool {
-        self.variables.iter().filter(|(other, _)| other == name).count() > 1
+    fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.variables.iter().map(|(name, _)| name)
     }
 
     /// Enters the folder.
@@ -156,6 +164,20 @@ impl From<EncodedEnvironment> for Environment {
             folder: encoded.folder.map(|folder| text(folder).into()),
             is_whole: encoded.is_whole,
         }
+    }
+}
+
+/// Why no process could have this variable.
+fn fault_of(name: &OsStr, value: &OsStr) -> Option<&'static str> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() {
+        Some("an empty name")
+    } else if bytes.contains(&b'=') {
+        Some("`=` in the name")
+    } else if bytes.contains(&0) || value.as_bytes().contains(&0) {
+        Some("a NUL")
+    } else {
+        None
     }
 }
 
@@ -199,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn the_last_value_of_a_name_counts_unless_one_is_refused() {
+        let mut environment = with("A", "1");
+        environment.set("B".into(), "2".into());
+        environment.set("A".into(), "3".into());
+        let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        assert_eq!(environment.variables(), [pair("A", "3"), pair("B", "2")]);
+        environment.check().unwrap();
+        for (first, second) in [("\0", "1"), ("1", "\0")] {
+            let mut environment = with("A", first);
+            environment.set("A".into(), second.into());
+            environment.set("A".into(), "2".into());
+            environment.check().unwrap_err();
+        }
+    }
+
+    #[test]
     fn a_completed_one_has_what_is_here_and_the_changes() {
         let mut changes = with("HOME", "elsewhere");
         changes.enter("below".into());
@@ -206,6 +244,8 @@ mod tests {
         assert!(whole.is_whole && whole.variables.len() > 1);
         assert_eq!(whole.variables.last(), changes.variables.last());
         assert_eq!(whole.folder, Some(std::env::current_dir().unwrap().join("below")));
+        let homes = whole.variables.iter().filter(|(name, _)| name == "HOME");
+        assert_eq!(homes.count(), 1);
         let same = Environment::default().completed();
         assert_eq!(same.folder, Some(std::env::current_dir().unwrap()));
         assert!(same.variables.iter().all(|(_, value)| value != "elsewhere"));

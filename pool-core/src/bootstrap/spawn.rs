@@ -5,6 +5,7 @@
 //! then the given ones from 3 on, then the sealed record.
 
 use std::{
+    collections::HashSet,
     env,
     ffi::{CString, OsString},
     io,
@@ -32,7 +33,8 @@ use crate::os::{
 
 /// Starts a copy of this executable, which `entry.rs` takes over with `role`, `words` and `fds`.
 ///
-/// The copy has this process's arguments and its environment, in which `variables` are set. The
+/// The copy has this process's arguments and its environment, in which `variables` are set, whose
+/// names differ. The
 /// descriptors get the numbers 3, 4, 5 … in the order given; all others are closed there. The
 /// caller must reap the copy. If the calling thread ends, a copy that has armed its parent-death
 /// signal ends as well.
@@ -100,17 +102,10 @@ fn environment(
 ) -> io::Result<Vec<CString>> {
     let name = VARIABLE.to_bytes();
     let token = OsString::from_vec([name, b"=", token.to_text().as_bytes()].concat());
-    // The last value of a name counts.
-    let set = |key: &OsString| variables.iter().any(|(other, _)| other == key);
-    let mut given: Vec<&(OsString, OsString)> = Vec::new();
-    for variable in variables.iter().rev() {
-        if given.iter().all(|(key, _)| *key != variable.0) {
-            given.push(variable);
-        }
-    }
+    let set: HashSet<_> = variables.iter().map(|(key, _)| key).collect();
     env::vars_os()
-        .filter(|(key, _)| !set(key))
-        .chain(given.into_iter().rev().cloned())
+        .filter(|(key, _)| !set.contains(key))
+        .chain(variables.iter().cloned())
         .map(|(key, value)| (key.into_vec(), value.into_vec()))
         .filter(|(key, _)| key != name)
         .map(|(key, value)| OsString::from_vec([&key[..], b"=", &value].concat()))

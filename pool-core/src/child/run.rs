@@ -71,8 +71,6 @@ pub(crate) struct ChildStart {
     pub(crate) death_link: DeathLink,
     /// The process that has forked it; `None`: the one that has asked for it.
     pub(crate) starter: Option<Pid>,
-    /// Whether the environment has the variables already.
-    pub(crate) has_variables: bool,
 }
 
 impl ChildStart {
@@ -84,7 +82,6 @@ impl ChildStart {
             socket: fds.next()?,
             death_link: fds.next().map_or(DeathLink::None, DeathLink::Pipe),
             starter: None,
-            has_variables: true,
         })
     }
 }
@@ -135,10 +132,9 @@ fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
     }
     os::set_process_name(&short_name(&identity.name));
     identity::become_process(identity, starter);
-    if !start.has_variables {
-        // SAFETY: this process was forked, so it has one thread.
-        unsafe { environment.set_variables() };
-    }
+    // SAFETY: this process was forked, so it has one thread; a fresh copy of the executable has its
+    // variables already and is told of none, and then nothing is set.
+    unsafe { environment.set_variables() };
     if let Err(error) = environment.enter_folder() {
         return unable(socket.as_fd(), Step::Folder, &error);
     }

@@ -193,7 +193,6 @@ impl Server {
             socket: os::take_for_good(socket),
             death_link: DeathLink::Starter,
             starter: Some(starter),
-            has_variables: false,
         })
     }
 }

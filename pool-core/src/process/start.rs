@@ -4,6 +4,7 @@
 //! the end of that process.
 
 use std::{
+    ffi::OsString,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
@@ -83,7 +84,9 @@ fn start_process<A: Wire, R: Wire>(
         }
         #[cfg(feature = "spawn")]
         (StartMethod::Spawn, Task::Function { function, argument }) => {
-            by_spawn(encode(config, function, argument)?)
+            let mut config = config;
+            let variables = config.environment.take_variables();
+            by_spawn(encode(config, function, argument)?, &variables)
         }
         #[cfg(feature = "forkserver")]
         (StartMethod::ForkServer, Task::Function { function, argument }) => {
@@ -181,7 +184,7 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
         };
         let socket = os::take_for_good(&theirs);
         std::mem::forget((ours, theirs, death_pipe, paused));
-        let start = ChildStart { socket, death_link, starter: None, has_variables: false };
+        let start = ChildStart { socket, death_link, starter: None };
         run_here(config, start, work)
     }
     drop(foreign);
@@ -240,13 +243,12 @@ impl Sent {
 
 /// Starts a fresh copy of the executable.
 #[cfg(feature = "spawn")]
-fn by_spawn(sent: Sent) -> Result<Child, Error> {
+fn by_spawn(sent: Sent, variables: &[(OsString, OsString)]) -> Result<Child, Error> {
     let Ends { ours, theirs, death_pipe } =
         Ends::new(sent.config.identity.daemon).or_resources(STARTING)?;
     sent.send(&ours)?;
     let reader = death_pipe.as_ref().map(|(reader, _)| reader.as_fd());
     let fds: Vec<_> = [theirs.as_fd()].into_iter().chain(reader).collect();
-    let variables = sent.config.environment.variables();
     let pid = bootstrap::spawn_copy(ROLE_PROCESS, &[], &fds, variables)
         .or_resources("starting a copy of this executable")?;
     let pidfd = child_pidfd(pid).or_resources(STARTING)?;
