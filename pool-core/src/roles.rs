@@ -93,7 +93,7 @@ fn enter(arguments: StartArguments) -> ! {
 mod tests {
     use std::any::type_name;
 
-    use crate::{hooks, panic, shared, task, worker};
+    use crate::{child, hooks, panic, shared, task, worker};
 
     #[test]
     fn backtraces_are_cut_at_modules_that_exist() {
@@ -107,6 +107,7 @@ mod tests {
             name_of(type_name::<hooks::Bounds>()),
             name_of(type_name::<shared::Source>()),
             name_of(path(worker::worker_process_name)),
+            type_name::<child::Portable>(),
             #[cfg(feature = "threads")]
             name_of(type_name::<crate::threads::ThreadBackend>()),
         ];

@@ -31,4 +31,4 @@ pub(crate) use server::run_server;
 pub(crate) use server_link::{
     NotStarted, ServerLink, Started, child_pidfd, end_child, packet_pair,
 };
-pub(crate) use work::{Portable, Work, inherited};
+pub(crate) use work::{Portable, Work, inherited, inherited_closure};

@@ -22,7 +22,7 @@ use crate::{
     error::{Failure, FailureKind},
     hooks::{FunctionOffsets, become_daemon},
     os::{self, KeptFd, ProcessName},
-    panic::{end_quietly, exit, learn_locations},
+    panic::{end_quietly, exit, learn_locations, print_panics},
     protocol::Received,
     worker::run_on_stack,
 };
@@ -150,6 +150,7 @@ fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
     children::end_of_process();
     os::flush_output();
     // Kept open until here: a daemonic process ends with its parent at any time.
+    print_panics();
     drop(start.death_link);
     pool_shm::exit_process(code)
 }

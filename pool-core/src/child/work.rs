@@ -78,6 +78,11 @@ pub(crate) fn inherited<A: Send + 'static, R: Wire>(
     Box::new(move || with_room::<A, R, _>(move || run(move || function(argument.into_inner()))))
 }
 
+/// What runs a closure in a process that has inherited it.
+pub(crate) fn inherited_closure<R: Wire>(closure: Box<dyn FnOnce() -> R + Send>) -> Work {
+    Box::new(move || with_room::<(), R, _>(move || run(closure)))
+}
+
 /// Runs code of the user, and encodes what it returns.
 fn run<R: Wire>(act: impl FnOnce() -> R) -> Result<Returned, FailureKind> {
     let value = in_task(|| catch_unwind(AssertUnwindSafe(act))).map_err(take_panic)?;

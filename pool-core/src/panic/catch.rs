@@ -66,6 +66,11 @@ pub(crate) fn learn_locations(quiet: bool) {
     });
 }
 
+/// Has the hook print tasks' panics: this process was forked from a worker perhaps, and is none.
+pub(crate) fn print_panics() {
+    QUIET.store(false, Ordering::Relaxed);
+}
+
 /// Runs `act`, whose panics count as a task's.
 pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
     let before = IN_TASK.replace(true);

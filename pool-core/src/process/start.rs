@@ -20,13 +20,13 @@ use pool_shm::SharedSegment;
 
 use super::handle::Process;
 #[cfg(feature = "threads")]
-use super::thread::ThreadRun;
+use super::thread::{ThreadRun, call_of};
 use crate::{
     bootstrap::{self, ROLE_PROCESS},
     child::{
         Child, ChildConfig, ChildParts, ChildStart, DeathLink, Kind, NotStarted, Portable,
-        ServerLink, Started, Work, child_pidfd, children, end_child, inherited, packet_pair,
-        run_here, send_bytes,
+        ServerLink, Started, Work, child_pidfd, children, end_child, inherited, inherited_closure,
+        packet_pair, run_here, send_bytes,
     },
     compact::Compact,
     driver::pause_drivers,
@@ -54,10 +54,8 @@ pub(super) fn start<A: Wire, R: Wire>(
 ) -> Result<Process<R>, Error> {
     #[cfg(feature = "threads")]
     if method == StartMethod::Threads {
-        let act: Box<dyn FnOnce() -> R + Send> = match task {
-            Task::Function { function, argument } => {
-                Box::new(move || function(argument.into_inner()))
-            }
+        let act = match task {
+            Task::Function { function, argument } => call_of(function, argument),
             Task::Closure(closure) => closure,
         };
         return Ok(Process::of_thread(ThreadRun::start(config, act)?));
@@ -80,7 +78,7 @@ fn start_process<A: Wire, R: Wire>(
         }
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Closure(closure)) => {
-            by_fork(config, inherited(|()| closure(), Compact::new(())), fork_with_threads)
+            by_fork(config, inherited_closure(closure), fork_with_threads)
         }
         #[cfg(feature = "spawn")]
         (StartMethod::Spawn, Task::Function { function, argument }) => {

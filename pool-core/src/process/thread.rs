@@ -46,6 +46,14 @@ struct ThreadState<R> {
     end: Option<Result<Option<Compact<R>>, FailureKind>>,
 }
 
+/// The call of a function, which backtraces are cut at.
+pub(super) fn call_of<A: Send + 'static, R: 'static>(
+    function: fn(A) -> R,
+    argument: Compact<A>,
+) -> Box<dyn FnOnce() -> R + Send> {
+    Box::new(move || function(argument.into_inner()))
+}
+
 impl<R: Send + 'static> ThreadRun<R> {
     /// Starts the thread.
     pub(super) fn start(
