@@ -31,7 +31,8 @@ pub(crate) trait Running: Send + Sync {
     fn pid(&self) -> Option<u32>;
 }
 
-struct Children {
+/// The children of a process.
+pub(super) struct Children {
     process: u32,
     all: Vec<Arc<dyn Running>>,
 }
@@ -39,7 +40,7 @@ struct Children {
 static CHILDREN: Mutex<Children> = Mutex::new(Children { process: 0, all: Vec::new() });
 
 /// Locks the list of this process: a forked child begins with none.
-fn locked() -> MutexGuard<'static, Children> {
+pub(super) fn locked() -> MutexGuard<'static, Children> {
     let mut children = lock(&CHILDREN);
     let process = process::id();
     if children.process != process {

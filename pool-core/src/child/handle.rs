@@ -95,12 +95,12 @@ pub(crate) enum Outcome {
 
 impl Child {
     pub(crate) fn new(parts: ChildParts) -> Self {
-        Self::with_early(parts, Inbox::default(), Vec::new())
+        Self::with_early(parts, Inbox::default(), None)
     }
 
     /// A process that has said something already.
-    pub(crate) fn with_early(parts: ChildParts, inbox: Inbox, early: Vec<Message>) -> Self {
-        let report = early.into_iter().next_back().map(Report::of);
+    pub(crate) fn with_early(parts: ChildParts, inbox: Inbox, early: Option<Message>) -> Self {
+        let report = early.map(Report::of);
         let state = Mutex::new(State { inbox, report, end: None });
         Self { parts, owner: process::id(), detached: AtomicBool::new(false), state }
     }

@@ -1,14 +1,13 @@
 //! Which process this one is: its name, its numbers, and the process that started it.
 //!
 //! Invariant: a process that runs one function sets its identity once, before that function runs;
-//! any other process has none, so it is a program's own process or a worker of a pool.
+//! any other process has none, so it is a program's own process or a worker of a pool. What is
+//! stored here counts in the process that has stored it: one that is forked from it begins without.
 
 use std::{
     cell::RefCell,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    process,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use nix::unistd::Pid;
@@ -30,46 +29,64 @@ pub(crate) struct Identity {
     pub(crate) parent_name: String,
 }
 
-/// The identity of this process, and the process that has forked it.
-static PROCESS: Mutex<Option<(Arc<Identity>, Pid)>> = Mutex::new(None);
+/// What is known of this process.
+pub(super) struct Known {
+    process: u32,
+    /// Its identity, and the process that has forked it.
+    identity: Option<(Arc<Identity>, Pid)>,
+    /// How many processes and threads it has started.
+    started: u32,
+}
 
-/// How many processes and threads this process has started.
-static STARTED: AtomicU32 = AtomicU32::new(0);
+static KNOWN: Mutex<Known> = Mutex::new(Known { process: 0, identity: None, started: 0 });
 
 thread_local! {
-    /// That of a thread which runs a function as a process would.
-    static THREAD: RefCell<Option<Arc<Identity>>> = const { RefCell::new(None) };
+    /// That of a thread which runs a function as a process would, and its process.
+    static THREAD: RefCell<Option<(u32, Arc<Identity>)>> = const { RefCell::new(None) };
+}
+
+/// Locks what is known of this process: a forked child begins with nothing.
+pub(super) fn locked() -> MutexGuard<'static, Known> {
+    let mut known = lock(&KNOWN);
+    let process = process::id();
+    if known.process != process {
+        *known = Known { process, identity: None, started: 0 };
+    }
+    known
 }
 
 /// This process is the one of that identity from now on, a child of `starter`.
 pub(crate) fn become_process(identity: Identity, starter: Pid) {
-    STARTED.store(0, Relaxed);
-    THREAD.set(None);
-    *lock(&PROCESS) = Some((Arc::new(identity), starter));
+    locked().identity = Some((Arc::new(identity), starter));
 }
 
 /// This thread runs the function of that identity from now on.
 #[cfg(feature = "threads")]
 pub(crate) fn become_thread(identity: Identity) {
-    THREAD.set(Some(Arc::new(identity)));
+    THREAD.set(Some((process::id(), Arc::new(identity))));
 }
 
 /// The identity of the calling thread or of its process, if it has one.
 pub(crate) fn current() -> Option<Arc<Identity>> {
     let own = THREAD.try_with(|thread| thread.borrow().clone()).ok().flatten();
-    own.or_else(|| lock(&PROCESS).as_ref().map(|(identity, _)| identity.clone()))
+    let own = own.filter(|(process, _)| *process == process::id()).map(|(_, identity)| identity);
+    own.or_else(|| locked().identity.as_ref().map(|(identity, _)| identity.clone()))
 }
 
 /// The process that has forked this one, if this one runs one function.
 pub(crate) fn starter() -> Option<Pid> {
-    lock(&PROCESS).as_ref().map(|(_, starter)| *starter)
+    locked().identity.as_ref().map(|(_, starter)| *starter)
 }
 
 /// The identity of a process or thread that is started now; `name`: unless its numbers name it.
 pub(crate) fn next(name: Option<String>, daemon: bool) -> Identity {
     let parent = current();
     let mut numbers = parent.as_ref().map_or_else(Vec::new, |parent| parent.numbers.clone());
-    numbers.push(STARTED.fetch_add(1, Relaxed).wrapping_add(1));
+    numbers.push({
+        let mut known = locked();
+        known.started = known.started.wrapping_add(1);
+        known.started
+    });
     let name = name.unwrap_or_else(|| {
         let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         format!("Process-{}", texts.join(":"))

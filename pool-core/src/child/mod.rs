@@ -10,10 +10,12 @@
 //! * `server.rs`: the server that forks such processes for ForkServer; `server_link.rs`: the
 //!   parent's link to it.
 //! * `handle.rs`: what the parent keeps of a process.
+//! * `fork_locks.rs`: the locks of this folder, taken while this process is forked.
 //! * `children.rs`: all processes and threads that the parent has started, and their end with it.
 
 pub(crate) mod children;
 mod config;
+mod fork_locks;
 mod handle;
 pub(crate) mod identity;
 mod messages;
@@ -24,11 +26,10 @@ mod work;
 
 pub(crate) use children::Running;
 pub(crate) use config::ChildConfig;
+pub(crate) use fork_locks::ForkLocks;
 pub(crate) use handle::{Child, ChildParts, End, Outcome};
 pub(crate) use messages::{Kind, Message, send_bytes};
 pub(crate) use run::{ChildStart, DeathLink, PANICKED, run_here, run_received};
 pub(crate) use server::run_server;
-pub(crate) use server_link::{
-    NotStarted, ServerLink, Started, child_pidfd, end_child, packet_pair,
-};
+pub(crate) use server_link::{NotStarted, ServerLink, Started, child_pidfd, packet_pair};
 pub(crate) use work::{Portable, Work, inherited, inherited_closure};

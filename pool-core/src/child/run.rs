@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     hooks::{FunctionOffsets, become_daemon},
-    os::{self, KeptFd, ProcessName},
+    os::{self, KeptFd, Listed, ProcessName},
     panic::{end_quietly, exit, learn_locations, print_panics},
     protocol::Received,
     worker::run_on_stack,
@@ -105,22 +105,29 @@ pub(crate) fn run_received(start: ChildStart) -> ! {
 
 /// Runs a process that has inherited its function.
 pub(crate) fn run_here(config: ChildConfig, start: ChildStart, work: Work) -> ! {
-    let Ok(socket) = start.socket.try_clone() else { exit(UNABLE) };
-    let failed = run_on_stack(None, move |_| {
-        let lived = catch_unwind(AssertUnwindSafe(|| live(config, start, work)));
-        exit(lived.unwrap_or(UNABLE))
+    let ChildStart { socket, death_link, starter } = start;
+    // Listed for life: what this process forks later has no copy of it.
+    let Ok(socket) = Listed::new(socket) else { exit(UNABLE) };
+    let failed = run_on_stack(None, |_| {
+        let life = || live(config, &socket, death_link, starter, work);
+        exit(catch_unwind(AssertUnwindSafe(life)).unwrap_or(UNABLE))
     });
     let Err(error) = failed;
     exit(unable(socket.as_fd(), Step::Stack, &error))
 }
 
 /// Runs the function and reports; answers with the exit code.
-fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
-    let Ok(socket) = KeptFd::new(start.socket) else { return UNABLE };
+fn live(
+    config: ChildConfig,
+    socket: &KeptFd,
+    death_link: DeathLink,
+    starter: Option<Pid>,
+    work: Work,
+) -> i32 {
     let ChildConfig { identity, cpus, environment } = config;
-    let starter = start.starter.unwrap_or(identity.parent);
+    let starter = starter.unwrap_or(identity.parent);
     if identity.daemon {
-        let armed = match &start.death_link {
+        let armed = match &death_link {
             DeathLink::Starter => os::arm_parent_death(starter),
             DeathLink::Pipe(pipe) => os::end_with_writer(pipe.as_fd()),
             DeathLink::None => true,
@@ -143,15 +150,15 @@ fn live(config: ChildConfig, start: ChildStart, work: Work) -> i32 {
     {
         return unable(socket.as_fd(), Step::Cpus, &source_of(&error));
     }
+    print_panics();
     learn_locations(false);
     let result = work();
     os::flush_output();
-    let code = report(&socket, result);
+    let code = report(socket, result);
     children::end_of_process();
     os::flush_output();
     // Kept open until here: a daemonic process ends with its parent at any time.
-    print_panics();
-    drop(start.death_link);
+    drop(death_link);
     pool_shm::exit_process(code)
 }
 

@@ -7,11 +7,12 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags},
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
     unistd::Pid,
@@ -40,16 +41,23 @@ pub(crate) struct ServerLink {
     pidfd: Listed,
 }
 
+/// A process, and its server.
+pub(super) type ServerOfProcess = (u32, Weak<ServerLink>);
+
 /// The server of this process.
-static SERVER: Mutex<(u32, Weak<ServerLink>)> = Mutex::new((0, Weak::new()));
+static SERVER: Mutex<ServerOfProcess> = Mutex::new((0, Weak::new()));
+
+pub(super) fn locked() -> MutexGuard<'static, ServerOfProcess> {
+    lock(&SERVER)
+}
 
 /// A process that the server has forked.
 pub(crate) struct Started {
     pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
+    pub(crate) pidfd: Listed,
     /// What was received of it so far.
     pub(crate) inbox: Inbox,
-    pub(crate) early: Vec<Message>,
+    pub(crate) early: Option<Message>,
 }
 
 /// The server's end before it has started a process.
@@ -62,7 +70,7 @@ pub(crate) enum NotStarted {
 impl ServerLink {
     /// The server of this process, which is started if there is none.
     pub(crate) fn get() -> Result<Arc<Self>, Error> {
-        let mut server = lock(&SERVER);
+        let mut server = locked();
         let here = process::id();
         let known = server.1.upgrade().filter(|link| server.0 == here && !link.has_ended());
         if let Some(link) = known {
@@ -74,10 +82,14 @@ impl ServerLink {
     }
 
     fn start() -> io::Result<Self> {
-        let (own, others) = packet_pair()?;
+        let (control, others) = Listed::with_other(packet_pair)?;
         let pid = bootstrap::spawn_copy(ROLE_PROCESS_SERVER, &[], &[others.as_fd()], &[])?;
-        let pidfd = child_pidfd(pid)?;
-        Ok(Self { process: process::id(), control: Listed::new(own)?, pidfd: Listed::new(pidfd)? })
+        Ok(Self::of(control, child_pidfd(pid)?))
+    }
+
+    /// The link to a child of this process.
+    pub(super) fn of(control: Listed, pidfd: Listed) -> Self {
+        Self { process: process::id(), control, pidfd }
     }
 
     /// Has the server fork a process that has `theirs`, the other end of `socket`.
@@ -90,27 +102,30 @@ impl ServerLink {
         self.order(&[START], Some(theirs.as_fd())).map_err(failed)?;
         // Its other end is the process's and the server's alone from here on.
         drop(theirs);
-        let (mut inbox, mut early) = (Inbox::default(), Vec::new());
+        let (mut inbox, mut early) = (Inbox::default(), None);
         loop {
             match inbox.receive(socket).map_err(failed)? {
                 Received::Message(mut message)
                     if matches!(message.kind, Kind::Started | Kind::NotStarted) =>
                 {
                     let number = i32::try_from(message.numbers[0]).unwrap_or(libc::EIO);
-                    return match (message.kind, message.fds.pop()) {
-                        (Kind::Started, Some(pidfd)) => {
+                    if message.kind == Kind::NotStarted {
+                        return Err(failed(io::Error::from_raw_os_error(number)));
+                    }
+                    // Without one there was no number left for it.
+                    let pidfd = message.fds.pop().ok_or(Errno::EMFILE.into());
+                    return match pidfd.and_then(Listed::new) {
+                        Ok(pidfd) => {
                             Ok(Started { pid: Pid::from_raw(number), pidfd, inbox, early })
                         }
-                        // There was no number left for its descriptor.
-                        (Kind::Started, None) => {
+                        Err(error) => {
                             self.give_up(number).map_err(failed)?;
-                            Err(failed(nix::errno::Errno::EMFILE.into()))
+                            Err(failed(error))
                         }
-                        _ => Err(failed(io::Error::from_raw_os_error(number))),
                     };
                 }
                 // The process may be faster than the server.
-                Received::Message(message) => early.push(message),
+                Received::Message(message) => early = Some(message),
                 Received::Closed => return Err(self.why_unable()),
                 // It may have sent something just before its end.
                 Received::Empty if self.has_ended() => {
@@ -139,7 +154,7 @@ impl ServerLink {
                         PollFd::new(self.pidfd.intact()?, PollFlags::POLLIN),
                     ];
                     os::poll(&mut room, None).map(drop).or_else(|errno| match errno {
-                        nix::errno::Errno::EINTR => Ok(()),
+                        Errno::EINTR => Ok(()),
                         errno => Err(io::Error::from(errno)),
                     })?;
                 }
@@ -154,7 +169,7 @@ impl ServerLink {
     pub(crate) fn wait_with(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let pollin = |fd| PollFd::new(fd, PollFlags::POLLIN);
         match os::poll(&mut [pollin(socket), pollin(self.pidfd.intact()?)], None) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -199,7 +214,7 @@ impl Drop for ServerLink {
 }
 
 /// Kills a child of this process, and reaps it.
-pub(crate) fn end_child(pidfd: BorrowedFd<'_>) {
+fn end_child(pidfd: BorrowedFd<'_>) {
     // It has ended already, or ends now.
     let _ = os::send_signal(pidfd, libc::SIGKILL);
     while let Ok(ChildState::Running) = os::reap(pidfd) {
@@ -209,8 +224,8 @@ pub(crate) fn end_child(pidfd: BorrowedFd<'_>) {
 }
 
 /// A pidfd of a child that was just started; if the system has none, kills the child.
-pub(crate) fn child_pidfd(pid: Pid) -> io::Result<OwnedFd> {
-    os::pidfd_open(pid).inspect_err(|_| {
+pub(crate) fn child_pidfd(pid: Pid) -> io::Result<Listed> {
+    os::pidfd_open(pid).and_then(Listed::new).inspect_err(|_| {
         // It was not reaped, so the number is its own.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         let _ = nix::sys::wait::waitpid(pid, None);

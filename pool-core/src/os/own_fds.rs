@@ -47,6 +47,18 @@ impl Listed {
         list(fd.as_fd());
         Ok(Self(fd))
     }
+
+    /// Lists the first of two descriptors that `make` makes. No process of a pool is forked between
+    /// the two steps, which would have a copy.
+    pub(crate) fn with_other(
+        make: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>,
+    ) -> io::Result<(Self, OwnedFd)> {
+        let mut listed = listed();
+        let (fd, other) = make()?;
+        let fd = KeptFd::new(fd)?;
+        listed.push((fd.as_raw_fd(), FileId::of(fd.as_fd())));
+        Ok((Self(fd), other))
+    }
 }
 
 impl Deref for Listed {
@@ -92,5 +104,26 @@ impl OwnDescriptors {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_locked_until_a_new_descriptor_is_on_it() {
+        let make = || {
+            assert!(LISTED.try_lock().is_err());
+            let (reader, writer) = nix::unistd::pipe()?;
+            Ok((writer, reader))
+        };
+        let (writer, reader) = Listed::with_other(make).unwrap();
+        let on_it = |fd: RawFd| listed().iter().any(|(listed, _)| *listed == fd);
+        assert!(on_it(writer.as_fd().as_raw_fd()) && !on_it(reader.as_raw_fd()));
+        let number = writer.as_fd().as_raw_fd();
+        let id = FileId::of(writer.as_fd());
+        drop(writer);
+        assert!(!listed().contains(&(number, id)));
     }
 }

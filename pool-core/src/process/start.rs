@@ -6,7 +6,7 @@
 use std::{
     ffi::OsString,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
@@ -24,8 +24,8 @@ use super::thread::{ThreadRun, call_of};
 use crate::{
     bootstrap::{self, ROLE_PROCESS},
     child::{
-        Child, ChildConfig, ChildParts, ChildStart, DeathLink, Kind, NotStarted, Portable,
-        ServerLink, Started, Work, child_pidfd, children, end_child, inherited, inherited_closure,
+        Child, ChildConfig, ChildParts, ChildStart, DeathLink, ForkLocks, Kind, NotStarted,
+        Portable, ServerLink, Started, Work, child_pidfd, children, inherited, inherited_closure,
         packet_pair, run_here, send_bytes,
     },
     compact::Compact,
@@ -101,53 +101,40 @@ fn start_process<A: Wire, R: Wire>(
 }
 
 /// The ends of the socket between a process and its parent, and those of the pipe whose end ends a
-/// daemonic process.
+/// daemonic process. What the parent keeps is listed from the beginning: a process that another
+/// thread forks meanwhile has no copy of it.
 struct Ends {
-    ours: OwnedFd,
+    ours: Listed,
     theirs: OwnedFd,
-    death_pipe: Option<(OwnedFd, OwnedFd)>,
+    /// The writing end, and the reading end.
+    death_pipe: Option<(Listed, OwnedFd)>,
 }
 
 impl Ends {
     fn new(with_pipe: bool) -> io::Result<Self> {
-        let (ours, theirs) = packet_pair()?;
-        let death_pipe = with_pipe.then(|| pipe2(OFlag::O_CLOEXEC)).transpose()?;
+        let (ours, theirs) = Listed::with_other(packet_pair)?;
+        let pipe = || Ok(pipe2(OFlag::O_CLOEXEC).map(|(reader, writer)| (writer, reader))?);
+        let death_pipe = with_pipe.then(|| Listed::with_other(pipe)).transpose()?;
         Ok(Self { ours, theirs, death_pipe })
     }
 }
 
-/// What the parent keeps, once the process is there; without it the process is killed.
+/// What the parent keeps, once the process is there.
 fn parts(
     config: &ChildConfig,
-    (pid, pidfd): (Pid, OwnedFd),
-    ours: OwnedFd,
-    death_pipe: Option<OwnedFd>,
+    (pid, pidfd): (Pid, Listed),
+    socket: Listed,
+    death_pipe: Option<Listed>,
     server: Option<Arc<ServerLink>>,
-) -> Result<ChildParts, Error> {
-    let copy = pidfd.try_clone();
-    let list = move || {
-        Ok::<_, io::Error>((
-            Listed::new(pidfd)?,
-            Listed::new(ours)?,
-            death_pipe.map(Listed::new).transpose()?,
-        ))
-    };
-    match list() {
-        Ok((pidfd, socket, death_pipe)) => Ok(ChildParts {
-            name: config.identity.name.clone(),
-            daemon: config.identity.daemon,
-            pid,
-            pidfd,
-            socket,
-            _death_pipe: death_pipe,
-            server,
-        }),
-        Err(error) => {
-            if let Ok(pidfd) = copy {
-                end_child(pidfd.as_fd());
-            }
-            Err(Error::resources(STARTING, error))
-        }
+) -> ChildParts {
+    ChildParts {
+        name: config.identity.name.clone(),
+        daemon: config.identity.daemon,
+        pid,
+        pidfd,
+        socket,
+        _death_pipe: death_pipe,
+        server,
     }
 }
 
@@ -156,9 +143,9 @@ fn parts(
 fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child, Error> {
     let paused = pause_drivers();
     start::check_fork(with_threads)?;
-    let Ends { ours, theirs, death_pipe } =
-        Ends::new(config.identity.daemon).or_resources(STARTING)?;
+    let ends = Ends::new(config.identity.daemon).or_resources(STARTING)?;
     os::flush_output();
+    let locks = ForkLocks::take();
     let foreign = own_descriptors();
     // A signal must neither run a handler of this process in the child, nor get lost there.
     let mut mask = SigSet::empty();
@@ -171,21 +158,19 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
         bootstrap::reset_signals_of_process();
         os::null_stdin();
         os::fill_output();
+        // Among them are the parent's ends.
         foreign.close();
-        os::close_for_good(&ours);
-        let death_link = match &death_pipe {
+        drop(locks);
+        let death_link = match &ends.death_pipe {
             None => DeathLink::None,
-            Some((reader, writer)) => {
-                os::close_for_good(writer);
-                DeathLink::Pipe(os::take_for_good(reader))
-            }
+            Some((_, reader)) => DeathLink::Pipe(os::take_for_good(reader)),
         };
-        let socket = os::take_for_good(&theirs);
-        std::mem::forget((ours, theirs, death_pipe, paused));
+        let socket = os::take_for_good(&ends.theirs);
+        std::mem::forget((ends, paused));
         let start = ChildStart { socket, death_link, starter: None };
         run_here(config, start, work)
     }
-    drop(foreign);
+    drop((foreign, locks));
     let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     debug_assert_eq!(restored, Ok(()));
     let pid = match forked {
@@ -194,10 +179,8 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
         Err(errno) => return Err(Error::resources("forking this process", errno)),
     };
     let pidfd = child_pidfd(pid).or_resources(STARTING)?;
-    // Its ends are the process's alone from here on.
-    drop(theirs);
-    let writer = death_pipe.map(|(_, writer)| writer);
-    parts(&config, (pid, pidfd), ours, writer, None).map(Child::new)
+    let writer = ends.death_pipe.map(|(writer, _)| writer);
+    Ok(Child::new(parts(&config, (pid, pidfd), ends.ours, writer, None)))
 }
 
 /// What a fresh process is sent: its configuration and its argument, encoded.
@@ -231,8 +214,7 @@ fn encode<A: Wire, R: Wire>(
 
 impl Sent {
     /// Puts both messages into the socket.
-    fn send(&self, socket: &OwnedFd) -> Result<(), Error> {
-        let socket = socket.as_fd();
+    fn send(&self, socket: BorrowedFd<'_>) -> Result<(), Error> {
         send_bytes(socket, Kind::Config, &self.config_bytes, &[])
             .and_then(|()| send_bytes(socket, Kind::Argument, &self.argument, &self.segments))
             .or_resources("sending the argument of a process")
@@ -242,33 +224,32 @@ impl Sent {
 /// Starts a fresh copy of the executable.
 #[cfg(feature = "spawn")]
 fn by_spawn(sent: Sent, variables: &[(OsString, OsString)]) -> Result<Child, Error> {
-    let Ends { ours, theirs, death_pipe } =
-        Ends::new(sent.config.identity.daemon).or_resources(STARTING)?;
-    sent.send(&ours)?;
-    let reader = death_pipe.as_ref().map(|(reader, _)| reader.as_fd());
-    let fds: Vec<_> = [theirs.as_fd()].into_iter().chain(reader).collect();
+    let ends = Ends::new(sent.config.identity.daemon).or_resources(STARTING)?;
+    sent.send(ends.ours.as_fd())?;
+    let reader = ends.death_pipe.as_ref().map(|(_, reader)| reader.as_fd());
+    let fds: Vec<_> = [ends.theirs.as_fd()].into_iter().chain(reader).collect();
     let pid = bootstrap::spawn_copy(ROLE_PROCESS, &[], &fds, variables)
         .or_resources("starting a copy of this executable")?;
     let pidfd = child_pidfd(pid).or_resources(STARTING)?;
-    let writer = death_pipe.map(|(_, writer)| writer);
-    parts(&sent.config, (pid, pidfd), ours, writer, None).map(Child::new)
+    let writer = ends.death_pipe.map(|(writer, _)| writer);
+    Ok(Child::new(parts(&sent.config, (pid, pidfd), ends.ours, writer, None)))
 }
 
 /// Has the server fork a process.
 #[cfg(feature = "forkserver")]
 fn by_server(sent: Sent) -> Result<Child, Error> {
     let Ends { ours, theirs, .. } = Ends::new(false).or_resources(STARTING)?;
-    sent.send(&ours)?;
+    sent.send(ours.as_fd())?;
     let server = ServerLink::get()?;
     match server.fork_process(theirs, ours.as_fd()) {
         Ok(Started { pid, pidfd, inbox, early }) => {
-            let parts = parts(&sent.config, (pid, pidfd), ours, None, Some(server))?;
+            let parts = parts(&sent.config, (pid, pidfd), ours, None, Some(server));
             Ok(Child::with_early(parts, inbox, early))
         }
         Err(NotStarted::Error(error)) => Err(error),
         // The process may have been started, so no other server is asked for another one.
         Err(NotStarted::Gone) => {
-            Err(Error::resources(STARTING, "the server that forks it was killed meanwhile"))
+            Err(Error::resources(STARTING, "the server that forks it ended meanwhile"))
         }
     }
 }

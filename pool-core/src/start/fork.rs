@@ -11,6 +11,7 @@ use pool_shm::exclusive_borrows;
 use super::{Start, backend::Backend};
 use crate::{
     bootstrap,
+    child::ForkLocks,
     config::PoolConfig,
     driver::pause_drivers,
     error::{Error, OrResources},
@@ -55,6 +56,7 @@ impl Start for Fork {
             // A child would write once more what is buffered.
             os::flush_output();
             let parent = getpid();
+            let locks = ForkLocks::take();
             let foreign = own_descriptors();
             // SAFETY: one thread (checked just now), so no lock is copied while another thread
             // holds it, or the caller has promised that this does no harm. Handles of ended threads
@@ -66,6 +68,7 @@ impl Start for Fork {
                     os::null_stdin();
                     os::fill_output();
                     foreign.close();
+                    drop(locks);
                     run_guarded(config, fds, parent)
                 }
             }
