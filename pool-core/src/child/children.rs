@@ -8,14 +8,20 @@ use std::{
     os::fd::BorrowedFd,
     process,
     sync::{Arc, Mutex, MutexGuard, Once},
+    time::Duration,
 };
 
-use crate::mutex::lock;
+use nix::poll::{PollFd, PollFlags};
+
+use crate::{mutex::lock, os};
 
 /// A process or thread that runs one function.
 pub(crate) trait Running: Send + Sync {
-    /// Whether it has ended; reaps it then.
+    /// Whether it has ended; reaps it then. Waits for a server that knows how it has ended, if that
+    /// was stopped at most a second.
     fn has_ended(&self) -> bool;
+    /// Whether it has ended and, without waiting, it is known how; reaps it then.
+    fn has_ended_for_sure(&self) -> bool;
     /// Waits until it has ended.
     fn wait(&self);
     /// Kills it; does nothing for a thread.
@@ -58,14 +64,15 @@ pub(crate) fn add(child: Arc<dyn Running>) {
         // SAFETY: the function has the form that the call asks for, and unwinds never.
         unsafe { libc::atexit(at_exit) };
     });
-    let ended = reap();
+    // A child whose server is slow to tell how it has ended is reaped by a later start.
+    let ended = reap(|child| child.has_ended_for_sure());
     locked().all.push(child);
     drop(ended);
 }
 
 /// The children that have not ended.
 pub(crate) fn active() -> Vec<Arc<dyn Running>> {
-    drop(reap());
+    drop(reap(|child| child.has_ended()));
     locked().all.clone()
 }
 
@@ -82,10 +89,17 @@ pub(crate) fn remove(child: &Arc<dyn Running>) {
     drop(removed);
 }
 
-/// Takes the children off the list that have ended.
-fn reap() -> Vec<Arc<dyn Running>> {
+/// Takes the children off the list that have ended. Only those whose descriptor is readable are
+/// asked whether they have.
+fn reap(has_ended: impl Fn(&dyn Running) -> bool) -> Vec<Arc<dyn Running>> {
     let all = locked().all.clone();
-    let ended: Vec<_> = all.into_iter().filter(|child| child.has_ended()).collect();
+    let fds = all.iter().map(|child| PollFd::new(child.fd(), PollFlags::POLLIN));
+    let mut fds: Vec<_> = fds.collect();
+    // Without an answer of the kernel all are asked.
+    let unknown = os::poll(&mut fds, Some(Duration::ZERO)).is_err();
+    let ready = all.iter().zip(&fds).filter(|(_, fd)| unknown || fd.any() != Some(false));
+    let ended: Vec<_> =
+        ready.map(|(child, _)| child.clone()).filter(|child| has_ended(&**child)).collect();
     ended.iter().for_each(remove);
     ended
 }
@@ -105,4 +119,72 @@ pub(crate) fn end_of_process() {
 extern "C" fn at_exit() {
     // A panic here is a defect, and must not unwind into the C library.
     let _ = std::panic::catch_unwind(end_of_process);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        os::fd::AsFd,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use super::*;
+
+    /// Ends when something is written into its pipe.
+    struct Piped {
+        reader: std::io::PipeReader,
+        was_asked: AtomicBool,
+    }
+
+    impl Running for Piped {
+        fn has_ended(&self) -> bool {
+            self.was_asked.store(true, SeqCst);
+            os::readable_within(self.reader.as_fd(), Duration::ZERO)
+        }
+
+        fn has_ended_for_sure(&self) -> bool {
+            self.has_ended()
+        }
+
+        fn wait(&self) {}
+
+        fn kill(&self) {}
+
+        fn is_daemon(&self) -> bool {
+            true
+        }
+
+        fn is_detached(&self) -> bool {
+            true
+        }
+
+        fn is_current(&self) -> bool {
+            false
+        }
+
+        fn name(&self) -> &str {
+            "piped"
+        }
+
+        fn fd(&self) -> BorrowedFd<'_> {
+            self.reader.as_fd()
+        }
+
+        fn pid(&self) -> Option<u32> {
+            None
+        }
+    }
+
+    #[test]
+    fn only_children_with_a_readable_descriptor_are_asked() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let piped = Arc::new(Piped { reader, was_asked: AtomicBool::new(false) });
+        let child: Arc<dyn Running> = piped.clone();
+        let is_listed = || active().iter().any(|other| Arc::ptr_eq(other, &child));
+        add(child.clone());
+        assert!(is_listed() && !piped.was_asked.load(SeqCst));
+        writer.write_all(b"x").unwrap();
+        assert!(!is_listed() && piped.was_asked.load(SeqCst));
+    }
 }

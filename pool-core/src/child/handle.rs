@@ -118,13 +118,24 @@ impl Child {
         self.detached.store(true, Relaxed);
     }
 
-    /// How it has ended, if it has; reaps it then.
+    /// How it has ended, if it has; reaps it then. Waits for a server that was stopped at most
+    /// [`SERVER_LIMIT`].
     pub(crate) fn end(&self) -> Option<End> {
+        self.end_within(SERVER_LIMIT)
+    }
+
+    /// How it has ended, if it has; waits for its server at most for `limit`.
+    fn end_within(&self, limit: Duration) -> Option<End> {
         let mut state = lock(&self.state);
-        if state.end.is_none() && self.is_over() {
-            state.end = self.find_end(&mut state);
-        }
+        self.look(&mut state, limit);
         state.end.clone()
+    }
+
+    /// Notes how it has ended, if it has.
+    fn look(&self, state: &mut State, limit: Duration) {
+        if state.end.is_none() && self.is_over() {
+            state.end = self.find_end(state, limit);
+        }
     }
 
     /// How it has ended, with the value, which is taken; `None` while it runs.
@@ -172,11 +183,12 @@ impl Child {
         pidfd.map_or(true, |pidfd| os::readable_within(pidfd, Duration::ZERO))
     }
 
-    /// How it has ended; `None` while its server has not said it.
-    fn find_end(&self, state: &mut State) -> Option<End> {
+    /// How it has ended; `None` while its server, which is waited for at most for `limit`, has not
+    /// said it.
+    fn find_end(&self, state: &mut State, limit: Duration) -> Option<End> {
         let status = match &self.parts.server {
             Some(server) => {
-                let until = Instant::now() + SERVER_LIMIT;
+                let until = Instant::now() + limit;
                 loop {
                     // Without its socket nothing more can be heard of it.
                     let gone = server.has_ended() || self.parts.socket.intact().is_err();
@@ -222,7 +234,9 @@ impl Child {
                     return Some(ExitStatus::from_wait(status));
                 }
                 Ok(Received::Message(message)) => state.report = Some(Report::of(message)),
-                Ok(Received::Empty | Received::Closed) => return None,
+                Ok(Received::Empty) => return None,
+                // The server keeps its end until it has told the status, or could not.
+                Ok(Received::Closed) => return Some(ExitStatus::Unknown),
                 Err(error) => {
                     let failed = Error::resources("receiving what a process returned", error);
                     let lost = state.report.is_none();
@@ -239,9 +253,7 @@ impl Child {
     pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
         // While the state is locked, no other thread reaps it.
         let mut state = lock(&self.state);
-        if state.end.is_none() && self.is_over() {
-            state.end = self.find_end(&mut state);
-        }
+        self.look(&mut state, SERVER_LIMIT);
         if state.end.is_some() {
             return Ok(());
         }
@@ -275,6 +287,10 @@ impl Running for Child {
         self.end().is_some()
     }
 
+    fn has_ended_for_sure(&self) -> bool {
+        self.end_within(Duration::ZERO).is_some()
+    }
+
     fn wait(&self) {
         self.wait_within(None);
     }
@@ -306,5 +322,56 @@ impl Running for Child {
 
     fn pid(&self) -> Option<u32> {
         Some(self.process_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{
+        super::{child_pidfd, packet_pair, send_bytes},
+        *,
+    };
+
+    /// A process that has ended, whose server runs and says no more; the server's socket.
+    fn ended_child() -> (Child, std::os::fd::OwnedFd) {
+        let start = |seconds: &str| {
+            #[expect(clippy::zombie_processes, reason = "it is reaped by its pidfd")]
+            let program = Command::new("sleep").arg(seconds).spawn().unwrap();
+            let pid = Pid::from_raw(program.id().cast_signed());
+            (pid, child_pidfd(pid).unwrap())
+        };
+        let (control, _) = packet_pair().unwrap();
+        let server = ServerLink::of(Listed::new(control).unwrap(), start("600").1);
+        let (pid, pidfd) = start("0");
+        assert!(os::readable_within(pidfd.as_fd(), Duration::from_secs(60)));
+        assert!(matches!(os::reap(pidfd.as_fd()), Ok(ChildState::Ended(0))));
+        let (socket, theirs) = packet_pair().unwrap();
+        let child = Child::new(ChildParts {
+            name: "ended".to_string(),
+            daemon: false,
+            pid,
+            pidfd,
+            socket: Listed::new(socket).unwrap(),
+            _death_pipe: None,
+            server: Some(Arc::new(server)),
+        });
+        (child, theirs)
+    }
+
+    #[test]
+    fn a_status_that_was_lost_is_unknown() {
+        let (child, theirs) = ended_child();
+        assert!(!child.has_ended_for_sure());
+        drop(theirs);
+        assert!(child.wait_within(Some(Duration::from_secs(60))));
+        assert!(matches!(child.end(), Some(End::Death(ExitStatus::Unknown))));
+
+        let (child, theirs) = ended_child();
+        send_bytes(theirs.as_fd(), Kind::Value, b"x", &[]).unwrap();
+        drop(theirs);
+        assert!(child.wait_within(Some(Duration::from_secs(60))));
+        assert!(matches!(child.take(), Some(Outcome::Value(value)) if value.bytes[..] == *b"x"));
     }
 }

@@ -35,8 +35,7 @@ use crate::{
 /// The name of the server.
 const NAME: os::ProcessName = os::process_name("pool-forkserver");
 
-/// Milliseconds until the server tries again to tell what a socket had no room for, or looks for
-/// its parent where the system has no pidfd.
+/// Milliseconds until the server tries again to tell what a socket had no room for.
 const AGAIN_MS: u16 = 50;
 
 /// What the server sends when it cannot fork: how many threads there are, or an error number.
@@ -45,7 +44,7 @@ pub(super) const SYSTEM: u8 = 2;
 
 struct Server {
     control: OwnedFd,
-    parent_fd: Option<OwnedFd>,
+    parent_fd: OwnedFd,
     signals: SignalFd,
     limit: DescriptorLimit,
     /// The processes that have not been reaped, each with the sending end of its socket.
@@ -59,9 +58,8 @@ pub(crate) fn run_server(control: OwnedFd, parent: Pid) -> ! {
     // A panic here is a defect; the parent sees this process's end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::set_process_name(&NAME);
-        match Server::set_up(&control) {
-            Ok((signals, limit)) => {
-                let parent_fd = os::pidfd_open(parent).ok();
+        match Server::set_up(&control, parent) {
+            Ok((signals, parent_fd, limit)) => {
                 let (processes, unsent) = (Vec::new(), Vec::new());
                 let mut server = Server { control, parent_fd, signals, limit, processes, unsent };
                 while getppid() == parent && server.run_once() {}
@@ -81,7 +79,10 @@ fn unable(control: &OwnedFd, what: u8, number: i32) {
 }
 
 impl Server {
-    fn set_up(control: &OwnedFd) -> Result<(SignalFd, DescriptorLimit), Option<io::Error>> {
+    fn set_up(
+        control: &OwnedFd,
+        parent: Pid,
+    ) -> Result<(SignalFd, OwnedFd, DescriptorLimit), Option<io::Error>> {
         match os::lasting_thread_count()? {
             1 => {}
             threads => {
@@ -92,24 +93,22 @@ impl Server {
         let mask: SigSet = ENDING.into_iter().chain([Signal::SIGCHLD]).collect();
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
-        Ok((signals.map_err(io::Error::from)?, DescriptorLimit::raise()))
+        let signals = signals.map_err(io::Error::from)?;
+        Ok((signals, os::pidfd_open(parent)?, DescriptorLimit::raise()))
     }
 
     /// Waits for something to happen and handles it; `false` when it is time to end.
     fn run_once(&mut self) -> bool {
         let pollin = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut watched = vec![pollin(self.control.as_fd()), pollin(self.signals.as_fd())];
-        watched.extend(self.parent_fd.iter().map(|fd| pollin(fd.as_fd())));
-        let timeout = if self.unsent.is_empty() && self.parent_fd.is_some() {
-            PollTimeout::NONE
-        } else {
-            PollTimeout::from(AGAIN_MS)
-        };
+        let fds = [self.control.as_fd(), self.signals.as_fd(), self.parent_fd.as_fd()];
+        let mut watched = fds.map(pollin);
+        let all_sent = self.unsent.is_empty();
+        let timeout = if all_sent { PollTimeout::NONE } else { PollTimeout::from(AGAIN_MS) };
         match nix::poll::poll(&mut watched, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
-        if watched.get(2).is_some_and(|fd| fd.any() == Some(true)) {
+        if watched[2].any() == Some(true) {
             return false;
         }
         // Signals that ask the program to end are the parent's, and those of the processes.
@@ -132,7 +131,8 @@ impl Server {
         self.unsent.retain(|(status, socket)| {
             let numbers = [u64::from(status.cast_unsigned()), 0];
             let sent = send_numbers(socket.as_fd(), Kind::Ended, numbers, None);
-            sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            // Otherwise the parent sees its socket closed, once the process has ended.
+            sent.is_err_and(|error| may_be_sent_later(&error))
         });
     }
 
@@ -183,7 +183,7 @@ impl Server {
     }
 
     fn become_process(&self, socket: &OwnedFd, starter: Pid) -> ! {
-        let own = [&self.control].into_iter().chain(&self.parent_fd);
+        let own = [&self.control, &self.parent_fd].into_iter();
         let others = self.processes.iter().map(|(_, fd)| fd);
         own.chain(others).chain(self.unsent.iter().map(|(_, fd)| fd)).for_each(os::close_for_good);
         os::close_for_good(&self.signals);
@@ -197,8 +197,25 @@ impl Server {
     }
 }
 
+/// Whether the socket or the kernel had no room for a packet, which passes.
+fn may_be_sent_later(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+}
+
 /// This fails if the parent is gone; then this process ends, too.
 fn not_started(socket: &OwnedFd, errno: i32) {
     let numbers = [u64::from(errno.unsigned_abs()), 0];
     let _ = send_numbers(socket.as_fd(), Kind::NotStarted, numbers, None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_has_no_room_for_is_sent_later() {
+        let later = |errno: Errno| may_be_sent_later(&errno.into());
+        assert!([Errno::EAGAIN, Errno::ENOBUFS, Errno::ENOMEM].into_iter().all(later));
+        assert!(![Errno::EPIPE, Errno::ECONNRESET].into_iter().any(later));
+    }
 }

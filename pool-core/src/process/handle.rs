@@ -159,7 +159,9 @@ impl<R: Wire> Process<R> {
         with_room::<(), R, _>(move || self.take_within(None))
     }
 
-    /// Waits for what the function returns, at most for `limit`.
+    /// Waits for what the function returns, at most for `limit`. A process that has ended is
+    /// waited for up to a second longer if the server of ForkServer was stopped, by SIGSTOP say; a
+    /// thread whose function has returned, until the destructors of its thread-local values have.
     ///
     /// # Errors
     ///
@@ -168,7 +170,8 @@ impl<R: Wire> Process<R> {
         with_room::<(), R, _>(|| self.take_within(Some(limit)))
     }
 
-    /// What the function has returned, without waiting.
+    /// What the function has returned, without waiting for it; but for what
+    /// [`join_timeout`](Self::join_timeout) waits for once it has ended.
     ///
     /// # Errors
     ///

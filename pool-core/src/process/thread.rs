@@ -141,7 +141,8 @@ impl<R: Send + 'static> ThreadRun<R> {
         self.detached.store(true, Relaxed);
     }
 
-    /// Waits until it has ended, at most for `limit`; whether it has.
+    /// Waits until its function has ended, at most for `limit`; whether it has. If so, the thread
+    /// is joined.
     pub(super) fn wait_within(&self, limit: Option<Duration>) -> bool {
         let runs = |state: &mut ThreadState<R>| state.end.is_none();
         let state = lock(&self.state);
@@ -153,7 +154,8 @@ impl<R: Send + 'static> ThreadRun<R> {
             }
         };
         let has_ended = state.end.is_some();
-        // It runs no code of the user any more. It does not wait for itself at its program's end.
+        // The destructors of thread-local values may still run, code of the user among them, and are
+        // waited for beyond the limit. The thread does not wait for itself at its program's end.
         let thread = state
             .thread
             .take_if(|thread| has_ended && thread.thread().id() != thread::current().id());
@@ -185,6 +187,10 @@ impl<R: Send + 'static> ThreadRun<R> {
 impl<R: Send + 'static> Running for ThreadRun<R> {
     fn has_ended(&self) -> bool {
         self.wait_within(Some(Duration::ZERO))
+    }
+
+    fn has_ended_for_sure(&self) -> bool {
+        self.has_ended()
     }
 
     fn wait(&self) {
