@@ -3,7 +3,7 @@
 //! The workers keep a state of their own: each counts the words that it has seen. One item makes
 //! its worker abort: its `get` says so, and the others go on.
 
-use std::{collections::HashSet, process, thread};
+use std::{collections::HashSet, process, sync::mpsc, thread};
 
 use pool_api::{ManagerError, PoolManager, PoolProcess};
 
@@ -36,16 +36,17 @@ impl PoolProcess for Vocabulary {
 fn main() -> Result<(), ManagerError> {
     let lines = ["tea and cake", "tea", "incomprehensibilities", "more cake"];
     let manager = PoolManager::process::<Vocabulary>(12).size(1).ordered(true).start()?;
+    let (put, is_put) = mpsc::channel();
     let answers: Vec<_> = thread::scope(|scope| {
-        scope.spawn(|| lines.iter().try_for_each(|line| manager.put((*line).to_owned())));
-        let mut answers = Vec::new();
-        while answers.len() < lines.len() {
-            match manager.get() {
-                Err(ManagerError::NothingOutstanding) => thread::yield_now(), // none is put yet
-                answer => answers.push(answer),
+        scope.spawn(|| {
+            let put = put; // dropped after the last line, which ends the loop below
+            for line in lines {
+                manager.put(line.to_owned())?;
+                let _ = put.send(()); // received as long as this thread runs
             }
-        }
-        answers
+            Ok::<(), ManagerError<String>>(())
+        });
+        is_put.iter().map(|()| manager.get()).collect()
     });
     for (line, answer) in lines.iter().zip(&answers) {
         match answer {

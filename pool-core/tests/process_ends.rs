@@ -3,14 +3,20 @@
 #[path = "support/scenario.rs"]
 mod scenario;
 
-use std::time::Duration;
+use std::{
+    env, fs,
+    fs::File,
+    io::{Read, Write},
+    path::PathBuf,
+    process::Command,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use pool_core::{ForkWithThreads, Process, ProcessBuilder, StartMethod};
-use scenario::{Subject, is_dead, process_methods, run, say, wait_for_go, within_a_second};
+use scenario::{Subject, is_dead, process_methods, run, say, until, wait_for_go};
 
 fn main() {
     run(
@@ -42,10 +48,44 @@ fn sleep_for_ever(_: ()) {
     }
 }
 
-/// Prints a line a while after its parent has said that its `main` is over.
+/// The variable of the path of a named pipe, for `say_late`.
+const GATE: &str = "POOL_CORE_GATE";
+
+/// Prints a line when the test lets it.
 fn say_late(_: ()) {
-    std::thread::sleep(Duration::from_millis(200));
+    let path = env::var_os(GATE).expect("the test sets it");
+    File::open(path).and_then(|mut gate| gate.read_exact(&mut [0])).expect("a named pipe");
     say("late");
+}
+
+/// A named pipe, which processes wait for.
+struct Gate(PathBuf);
+
+impl Gate {
+    fn new() -> Self {
+        let path = env::temp_dir().join(format!("pool-core-gate-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a named pipe");
+        Self(path)
+    }
+
+    fn subject(&self, name: &str, method: StartMethod) -> Subject {
+        let mut command = Command::new(env::current_exe().expect("this program"));
+        command.env(GATE, &self.0);
+        Subject::start_by(command, name, method)
+    }
+
+    /// Lets `count` processes pass; those that have not come yet, as long as the answer is held.
+    fn open(&self, count: usize) -> File {
+        let mut gate = File::options().write(true).open(&self.0).expect("one of them waits");
+        gate.write_all(&vec![0; count]).expect("they read");
+        gate
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 fn pid_in(line: &str) -> Pid {
@@ -74,14 +114,14 @@ fn daemonic_ones_end_with_a_killed_parent() {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|name| name.starts_with("Process-"))
         };
-        within_a_second(|| runs(daemon) && runs(other), |both| *both);
+        until(|| runs(daemon) && runs(other), |both| *both);
         assert!(!is_dead(daemon) && !is_dead(other), "{method}");
         kill(subject.pid(), Signal::SIGKILL).expect("it runs");
         subject.reap();
-        within_a_second(|| is_dead(daemon), |dead| *dead);
+        until(|| is_dead(daemon), |dead| *dead);
         assert!(!is_dead(other), "{method}");
         kill(other, Signal::SIGKILL).expect("it lives on");
-        within_a_second(|| is_dead(other), |dead| *dead);
+        until(|| is_dead(other), |dead| *dead);
     }
 }
 
@@ -95,15 +135,18 @@ fn two_and_end(method: StartMethod) {
 }
 
 fn a_normal_end_kills_and_waits() {
+    let gate = Gate::new();
     for method in process_methods() {
-        let mut subject = Subject::start("two_and_end", method);
+        let mut subject = gate.subject("two_and_end", method);
         let daemon = pid_in(&subject.expect("daemon"));
-        let mut lines = [subject.line(), subject.line(), subject.line()];
-        lines.sort();
-        assert_eq!(lines, ["late", "late", "over"], "{method}");
+        assert_eq!(subject.line(), "over", "{method}");
+        // It is killed when `main` is over, and then the others are waited for.
+        until(|| is_dead(daemon), |dead| *dead);
+        let open = gate.open(2);
+        assert_eq!([subject.line(), subject.line()], ["late", "late"], "{method}");
+        drop(open);
         assert_eq!(subject.rest(), "");
         subject.ends_well();
-        assert!(is_dead(daemon), "{method}");
     }
 }
 
@@ -124,7 +167,7 @@ fn detached_ones_are_not_waited_for() {
         subject.reap();
         assert!(!is_dead(detached), "{method}");
         kill(detached, Signal::SIGKILL).expect("it lives on");
-        within_a_second(|| is_dead(detached), |dead| *dead);
+        until(|| is_dead(detached), |dead| *dead);
     }
 }
 
@@ -145,7 +188,7 @@ fn a_starting_thread_may_end() {
     for method in process_methods() {
         let mut subject = Subject::start("in_a_thread", method);
         let daemon = pid_in(&subject.expect("daemon"));
-        within_a_second(
+        until(
             || std::fs::read_to_string(format!("/proc/{daemon}/comm")).unwrap_or_default(),
             |name| name.starts_with("Process-"),
         );
@@ -157,26 +200,30 @@ fn a_starting_thread_may_end() {
 }
 
 /// A process that starts others, and returns without them.
-fn start_two(method: u8) -> u32 {
+fn start_two(method: u8) {
     let method = StartMethod::ALL[usize::from(method)];
     drop(builder(method).spawn(say_late, ()).expect("a process"));
     let daemon = builder(method).daemon(true).spawn(sleep_for_ever, ()).expect("a process");
-    pid_of(&daemon)
+    say(format!("daemon {}", pid_of(&daemon)));
 }
 
 fn nested(method: StartMethod) {
     let number = StartMethod::ALL.iter().position(|m| *m == method).expect("one of them") as u8;
     let process = builder(method).spawn(start_two, number).expect("a process");
-    let daemon = process.join().expect("a value");
-    say(format!("daemon {daemon}"));
+    process.join().expect("a value");
+    say("joined");
 }
 
 fn a_process_ends_its_own() {
+    let gate = Gate::new();
     for method in process_methods() {
-        let mut subject = Subject::start("nested", method);
-        assert_eq!(subject.line(), "late", "{method}");
+        let mut subject = gate.subject("nested", method);
         let daemon = pid_in(&subject.expect("daemon"));
-        assert!(is_dead(daemon), "{method}");
+        // It is killed when the function has returned, and then the other one is waited for.
+        until(|| is_dead(daemon), |dead| *dead);
+        let open = gate.open(1);
+        assert_eq!([subject.line(), subject.line()], ["late", "joined"], "{method}");
+        drop(open);
         subject.ends_well();
     }
 }
@@ -193,11 +240,11 @@ fn a_killed_server_is_replaced() {
     assert_ne!(server, nix::unistd::getpid().as_raw());
     kill(Pid::from_raw(server), Signal::SIGKILL).expect("it runs");
     let status = |process: &Process<()>| process.exit_status().to_string();
-    within_a_second(|| status(&daemon), |text| text.contains("unknown"));
+    until(|| status(&daemon), |text| text.contains("unknown"));
     // It lives on, but no process is left that would tell how it ends.
     assert!(first.is_alive());
     first.kill().expect("it runs");
-    within_a_second(|| status(&first), |text| text.contains("unknown"));
+    until(|| status(&first), |text| text.contains("unknown"));
     let next = builder(method).spawn(parent, ()).and_then(Process::join).expect("a value");
     assert_ne!(next, server);
 }

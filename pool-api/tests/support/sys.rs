@@ -3,7 +3,7 @@
 
 #![allow(dead_code)]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 // SAFETY: as in libc's headers for Linux.
 unsafe extern "C" {
@@ -43,8 +43,26 @@ unsafe extern "C" {
     fn libc_capget(header: *mut [u32; 2], data: *mut [u32; 6]) -> i32;
     #[link_name = "capset"]
     fn libc_capset(header: *mut [u32; 2], data: *const [u32; 6]) -> i32;
+    #[link_name = "poll"]
+    fn libc_poll(watched: *mut Watched, count: u64, millis: i32) -> i32;
     #[link_name = "getrlimit"]
     fn libc_getrlimit(resource: i32, limits: *mut [u64; 2]) -> i32;
+}
+
+/// A descriptor that `poll` watches: `struct pollfd`.
+#[repr(C)]
+struct Watched {
+    fd: i32,
+    events: i16,
+    seen: i16,
+}
+
+/// Whether the descriptor is readable, now or within so many milliseconds.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>, millis: i32) -> bool {
+    const POLLIN: i16 = 1;
+    let mut watched = Watched { fd: fd.as_raw_fd(), events: POLLIN, seen: 0 };
+    // SAFETY: `watched` outlives the call, and is the one that the count says.
+    unsafe { libc_poll(&raw mut watched, 1, millis) == 1 }
 }
 
 /// The signal's number on Linux.

@@ -291,6 +291,20 @@ pub(crate) fn is_dead(pid: Pid) -> bool {
 
 /// Repeats `look`, for a second at most, until `good` accepts its result; returns how long it took.
 pub(crate) fn within_a_second<T: std::fmt::Debug>(
+    look: impl FnMut() -> T,
+    good: impl Fn(&T) -> bool,
+) -> Duration {
+    within(Duration::from_secs(1), look, good)
+}
+
+/// Repeats `look` until `good` accepts its result: what the library says nothing of how long it
+/// takes.
+pub(crate) fn until<T: std::fmt::Debug>(look: impl FnMut() -> T, good: impl Fn(&T) -> bool) {
+    within(Duration::from_secs(60), look, good);
+}
+
+fn within<T: std::fmt::Debug>(
+    limit: Duration,
     mut look: impl FnMut() -> T,
     good: impl Fn(&T) -> bool,
 ) -> Duration {
@@ -300,7 +314,7 @@ pub(crate) fn within_a_second<T: std::fmt::Debug>(
         if good(&seen) {
             return begin.elapsed();
         }
-        assert!(begin.elapsed() < Duration::from_secs(1), "after a second still {seen:?}");
+        assert!(begin.elapsed() < limit, "after {limit:?} still {seen:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

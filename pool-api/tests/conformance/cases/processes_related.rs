@@ -4,7 +4,6 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use pool_api::{
@@ -118,31 +117,36 @@ fn daemons(method: StartMethod) -> Outcome {
 }
 
 fn awaited(method: StartMethod) -> Outcome {
-    let slow = |x: u64| {
-        // So long that most are awaited before they end.
-        std::thread::sleep(Duration::from_millis(20));
+    let behind = |(gate, x): (SharedEvent, u64)| {
+        gate.wait();
         assert!(x != 3, "it is {x}");
         x
     };
-    assert_eq!(block_on(builder(method).spawn(slow, 1)?)?, 1);
-    let panicked = block_on(builder(method).spawn(slow, 3)?);
+    let start = |gate: &SharedEvent, x| builder(method).spawn(behind, (gate.clone(), x));
+    // Several at once, by one thread, in any order. All are awaited before the first one ends.
+    let await_all = |numbers: std::ops::Range<u64>| -> Result<Vec<Result<u64, Error>>, Error> {
+        let gate = SharedEvent::new()?;
+        let started = numbers.map(|x| start(&gate, x)).collect::<Result<Vec<_>, _>>();
+        let (mut processes, mut ended) = (started?, Vec::new());
+        block_on(poll_fn(|context| {
+            processes.retain_mut(|process| match Pin::new(process).poll(context) {
+                Poll::Ready(value) => {
+                    assert!(gate.is_set());
+                    ended.push(value);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            gate.set();
+            if processes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        Ok(ended)
+    };
+    assert_eq!(await_all(1..2)?.remove(0)?, 1);
+    let panicked = await_all(3..4)?.remove(0);
     assert!(panicked.is_err_and(|error| error.to_string().contains("it is 3")));
-    // Several at once, by one thread, in any order.
-    let start = |x| builder(method).spawn(slow, x);
-    let mut processes = (10..20).map(start).collect::<Result<Vec<_>, _>>()?;
-    let mut sum = 0;
-    let all = poll_fn(|context| {
-        processes.retain_mut(|process| match Pin::new(process).poll(context) {
-            Poll::Ready(value) => {
-                sum += value.unwrap_or(1_000_000);
-                false
-            }
-            Poll::Pending => true,
-        });
-        if processes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    });
-    block_on(all);
-    assert_eq!(sum, (10..20).sum::<u64>());
+    let several = await_all(10..20)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(several.into_iter().sum::<u64>(), (10..20).sum::<u64>());
     // What was awaited once is waited for as ever, and a future that is ready has no value more.
     let gate = SharedEvent::new()?;
     let mut process = builder(method).spawn(|gate: SharedEvent| gate.wait(), gate.clone())?;
