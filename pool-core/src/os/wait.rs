@@ -28,7 +28,7 @@ pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::
     ppoll(watched, limit.map(TimeSpec::from_duration), None)
 }
 
-/// Whether the descriptor is readable, or becomes so within `limit`. A signal begins the limit anew.
+/// Whether the descriptor is readable, now or within `limit`. A signal begins the limit anew.
 pub(crate) fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
     loop {

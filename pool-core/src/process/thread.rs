@@ -154,8 +154,9 @@ impl<R: Send + 'static> ThreadRun<R> {
             }
         };
         let has_ended = state.end.is_some();
-        // The destructors of thread-local values may still run, code of the user among them, and are
-        // waited for beyond the limit. The thread does not wait for itself at its program's end.
+        // The destructors of thread-local values may still run, code of the user among them, and
+        // are waited for beyond the limit. The thread does not wait for itself when its program
+        // ends.
         let thread = state
             .thread
             .take_if(|thread| has_ended && thread.thread().id() != thread::current().id());
