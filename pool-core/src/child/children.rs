@@ -34,6 +34,9 @@ pub(crate) trait Running: Send + Sync {
     fn name(&self) -> &str;
     /// A descriptor that is readable when it has ended.
     fn fd(&self) -> BorrowedFd<'_>;
+    /// Whether that is still the descriptor that the library has made: the program may have closed
+    /// it, and put another one at its number.
+    fn has_own_fd(&self) -> bool;
     fn pid(&self) -> Option<u32>;
 }
 
@@ -65,14 +68,14 @@ pub(crate) fn add(child: Arc<dyn Running>) {
         unsafe { libc::atexit(at_exit) };
     });
     // A child whose server is slow to tell how it has ended is reaped by a later start.
-    let ended = reap(|child| child.has_ended_for_sure());
+    let ended = reap(|_| false, |child| child.has_ended_for_sure());
     locked().all.push(child);
     drop(ended);
 }
 
 /// The children that have not ended.
 pub(crate) fn active() -> Vec<Arc<dyn Running>> {
-    drop(reap(|child| child.has_ended()));
+    drop(reap(|child| !child.has_own_fd(), |child| child.has_ended()));
     locked().all.clone()
 }
 
@@ -89,17 +92,23 @@ pub(crate) fn remove(child: &Arc<dyn Running>) {
     drop(removed);
 }
 
-/// Takes the children off the list that have ended. Only those whose descriptor is readable are
-/// asked whether they have.
-fn reap(has_ended: impl Fn(&dyn Running) -> bool) -> Vec<Arc<dyn Running>> {
+/// Takes the children off the list that have ended. Only those whose descriptor is readable, or
+/// says nothing of them, are asked whether they have.
+fn reap(
+    is_unwatched: impl Fn(&dyn Running) -> bool,
+    has_ended: impl Fn(&dyn Running) -> bool,
+) -> Vec<Arc<dyn Running>> {
     let all = locked().all.clone();
     let fds = all.iter().map(|child| PollFd::new(child.fd(), PollFlags::POLLIN));
     let mut fds: Vec<_> = fds.collect();
     // Without an answer of the kernel all are asked.
     let unknown = os::poll(&mut fds, Some(Duration::ZERO)).is_err();
-    let ready = all.iter().zip(&fds).filter(|(_, fd)| unknown || fd.any() != Some(false));
+    let asked = all
+        .iter()
+        .zip(&fds)
+        .filter(|(child, fd)| unknown || fd.any() != Some(false) || is_unwatched(&***child));
     let ended: Vec<_> =
-        ready.map(|(child, _)| child.clone()).filter(|child| has_ended(&**child)).collect();
+        asked.map(|(child, _)| child.clone()).filter(|child| has_ended(&**child)).collect();
     ended.iter().for_each(remove);
     ended
 }
@@ -135,12 +144,13 @@ mod tests {
     struct Piped {
         reader: std::io::PipeReader,
         was_asked: AtomicBool,
+        is_watched: AtomicBool,
     }
 
     impl Running for Piped {
         fn has_ended(&self) -> bool {
             self.was_asked.store(true, SeqCst);
-            os::readable_within(self.reader.as_fd(), Duration::ZERO)
+            !self.has_own_fd() || os::readable_within(self.reader.as_fd(), Duration::ZERO)
         }
 
         fn has_ended_for_sure(&self) -> bool {
@@ -171,20 +181,41 @@ mod tests {
             self.reader.as_fd()
         }
 
+        fn has_own_fd(&self) -> bool {
+            self.is_watched.load(SeqCst)
+        }
+
         fn pid(&self) -> Option<u32> {
             None
         }
     }
 
+    fn listed_child() -> (Arc<Piped>, std::io::PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let [was_asked, is_watched] = [false, true].map(AtomicBool::new);
+        let piped = Arc::new(Piped { reader, was_asked, is_watched });
+        add(piped.clone());
+        (piped, writer)
+    }
+
+    fn is_active(piped: &Arc<Piped>) -> bool {
+        let child: Arc<dyn Running> = piped.clone();
+        active().iter().any(|other| Arc::ptr_eq(other, &child))
+    }
+
     #[test]
     fn only_children_with_a_readable_descriptor_are_asked() {
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        let piped = Arc::new(Piped { reader, was_asked: AtomicBool::new(false) });
-        let child: Arc<dyn Running> = piped.clone();
-        let is_listed = || active().iter().any(|other| Arc::ptr_eq(other, &child));
-        add(child.clone());
-        assert!(is_listed() && !piped.was_asked.load(SeqCst));
+        let (piped, mut writer) = listed_child();
+        assert!(is_active(&piped) && !piped.was_asked.load(SeqCst));
         writer.write_all(b"x").unwrap();
-        assert!(!is_listed() && piped.was_asked.load(SeqCst));
+        assert!(!is_active(&piped) && piped.was_asked.load(SeqCst));
+    }
+
+    #[test]
+    fn children_whose_descriptor_is_another_one_are_asked() {
+        let (piped, _writer) = listed_child();
+        assert!(is_active(&piped));
+        piped.is_watched.store(false, SeqCst);
+        assert!(!is_active(&piped));
     }
 }

@@ -320,6 +320,10 @@ impl Running for Child {
         self.parts.pidfd.as_fd()
     }
 
+    fn has_own_fd(&self) -> bool {
+        self.parts.pidfd.is_intact()
+    }
+
     fn pid(&self) -> Option<u32> {
         Some(self.process_id())
     }

@@ -220,6 +220,10 @@ impl<R: Send + 'static> Running for ThreadRun<R> {
         self.counter.as_fd()
     }
 
+    fn has_own_fd(&self) -> bool {
+        self.counter.is_intact()
+    }
+
     fn pid(&self) -> Option<u32> {
         None
     }
