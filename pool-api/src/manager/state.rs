@@ -8,7 +8,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pool_core::{Refused, Unread, UnreadCounts};
@@ -18,6 +18,9 @@ use crate::Error;
 
 /// The most results that wait to be taken: beyond them there is no room for further items.
 pub(super) const MOST_UNREAD: usize = 65_536;
+
+/// How long a put waits at most until it asks a pool again that had no room.
+const POOL_ASKED_AGAIN: Duration = Duration::from_millis(5);
 
 /// How far a manager is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +108,8 @@ impl<A, R> ManagerState<A, R> {
             item = self.check_open(item)?;
             // Read before the pool is asked, which may refuse since results are not taken.
             let (takes, counts) = (self.takes.load(SeqCst), self.unread.counts());
-            if self.has_room(counts) {
+            let has_room = self.has_room(counts);
+            if has_room {
                 let Refused { item: back, error } = match self.workers.submit(item) {
                     Ok(handle) => {
                         self.unread.add(handle);
@@ -119,9 +123,14 @@ impl<A, R> ManagerState<A, R> {
                 item = back;
             }
             drop(order);
-            if until.is_some_and(|until| until <= Instant::now()) {
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
                 return Err(ManagerError::Full(item));
             }
+            // The pool may have room again without a further end: calls that were taken back fill
+            // it until a worker has passed them.
+            let again = has_room.then(|| now + POOL_ASKED_AGAIN);
+            let until = again.into_iter().chain(until).min();
             if let Err(error) = self.wait_for_room(takes, counts.ended, until) {
                 return Err(ManagerError::Refused { item, error });
             }

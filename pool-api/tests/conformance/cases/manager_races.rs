@@ -14,13 +14,14 @@ use pool_api::{Error, ManagerError, PoolManager, StartMethod, wire};
 use super::{futures_told::until_told, manager::take};
 use crate::{
     case::{Case, Outcome, sized},
-    scratch::{Scratch, append},
+    scratch::{Scratch, append, wait_until},
     sys,
 };
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("manager_takes_back_beside_a_get", taken_back),
     Case::new("manager_try_put_beyond_the_room_of_the_pool", beyond_room),
+    Case::new("manager_puts_behind_many_that_were_taken_back", behind_taken_back).threads(),
     Case::new("manager_feeder_that_another_thread_joins", joined_feeder),
     Case::new("manager_in_a_forked_child", forked),
     Case::new("manager_dropped_in_children_forked_beside_calls", forked_beside_calls),
@@ -93,6 +94,58 @@ fn beyond_room(method: StartMethod) -> Outcome {
     got.sort_unstable();
     assert!(got.into_iter().eq(0..=count));
     Ok(())
+}
+
+static IS_BEGUN: AtomicBool = AtomicBool::new(false);
+static IS_LET: AtomicBool = AtomicBool::new(false);
+static IS_GONE: AtomicBool = AtomicBool::new(false);
+
+wire! {
+    /// Its drop ends when [`IS_GONE`] is set.
+    struct Lasting {
+        value: u32,
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        wait_until("it may go", || self.value == 0 || IS_GONE.load(SeqCst));
+    }
+}
+
+/// In threads, items that were taken back fill the pool until a worker has passed them: a put that
+/// waits meanwhile goes on then, although no call ends.
+fn behind_taken_back(method: StartMethod) -> Outcome {
+    let until_let = |item: Lasting| {
+        IS_BEGUN.store(true, SeqCst);
+        wait_until("it is let", || item.value > 0 || IS_LET.load(SeqCst));
+    };
+    let manager =
+        PoolManager::builder(until_let).start_method(method).size(1).queue_size(8).start()?;
+    manager.put(Lasting { value: 0 })?;
+    wait_until("it begins", || IS_BEGUN.load(SeqCst));
+    let mut filling = (1..).map(|value| {
+        let put = manager.try_put(Lasting { value });
+        if put.is_ok() {
+            assert_eq!(manager.clear_tasks(), 1);
+        }
+        put
+    });
+    let full = filling.find(Result::is_err);
+    IS_LET.store(true, SeqCst);
+    manager.get()?;
+    let limit = Duration::from_millis(5);
+    let full_still = manager.put_timeout(Lasting { value: 1 }, limit);
+    thread::scope(|scope| {
+        let putting = scope.spawn(|| manager.put(Lasting { value: 1 }));
+        let also_full = manager.put_timeout(Lasting { value: 1 }, limit);
+        IS_GONE.store(true, SeqCst);
+        for refused in [full, Some(full_still), Some(also_full)] {
+            assert!(matches!(refused, Some(Err(ManagerError::Full(_)))), "{refused:?}");
+        }
+        putting.join().expect("it returns")
+    })?;
+    Ok(manager.get()?)
 }
 
 /// The items come from a channel, so they end when the test says so.
