@@ -47,10 +47,19 @@ struct Server {
     parent_fd: OwnedFd,
     signals: SignalFd,
     limit: DescriptorLimit,
-    /// The processes that have not been reaped, each with the sending end of its socket.
-    processes: Vec<(Pid, OwnedFd)>,
-    /// Wait statuses that a socket had no room for.
-    unsent: Vec<(i32, OwnedFd)>,
+    /// The processes whose end was not told.
+    processes: Vec<Process>,
+}
+
+/// A process that the server has forked.
+struct Process {
+    pid: Pid,
+    /// The sending end of its socket.
+    socket: OwnedFd,
+    /// Its pidfd, until the parent was told that it is there.
+    untold: Option<OwnedFd>,
+    /// Its wait status, once it was reaped.
+    status: Option<i32>,
 }
 
 /// Runs the server until its parent is gone or closes `control`, and then ends this process.
@@ -60,8 +69,8 @@ pub(crate) fn run_server(control: OwnedFd, parent: Pid) -> ! {
         os::set_process_name(&NAME);
         match Server::set_up(&control, parent) {
             Ok((signals, parent_fd, limit)) => {
-                let (processes, unsent) = (Vec::new(), Vec::new());
-                let mut server = Server { control, parent_fd, signals, limit, processes, unsent };
+                let processes = Vec::new();
+                let mut server = Server { control, parent_fd, signals, limit, processes };
                 while getppid() == parent && server.run_once() {}
             }
             Err(Some(error)) => unable(&control, SYSTEM, error.raw_os_error().unwrap_or(libc::EIO)),
@@ -102,8 +111,8 @@ impl Server {
         let pollin = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let fds = [self.control.as_fd(), self.signals.as_fd(), self.parent_fd.as_fd()];
         let mut watched = fds.map(pollin);
-        let all_sent = self.unsent.is_empty();
-        let timeout = if all_sent { PollTimeout::NONE } else { PollTimeout::from(AGAIN_MS) };
+        let is_late = self.processes.iter().any(Process::has_unsent);
+        let timeout = if is_late { PollTimeout::from(AGAIN_MS) } else { PollTimeout::NONE };
         match nix::poll::poll(&mut watched, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
@@ -114,26 +123,17 @@ impl Server {
         // Signals that ask the program to end are the parent's, and those of the processes.
         while let Ok(Some(_)) = self.signals.read_signal() {}
         self.reap();
-        self.send_unsent();
+        self.processes.retain_mut(Process::tell);
         self.handle_orders()
     }
 
     fn reap(&mut self) {
         while let Some(reaped) = os::reap_any() {
-            let is_it = |(pid, _): &(Pid, OwnedFd)| pid.as_raw() == reaped.pid;
-            if let Some(at) = self.processes.iter().position(is_it) {
-                self.unsent.push((reaped.status, self.processes.swap_remove(at).1));
+            let is_it = |process: &&mut Process| process.is(reaped.pid);
+            if let Some(process) = self.processes.iter_mut().find(is_it) {
+                process.status = Some(reaped.status);
             }
         }
-    }
-
-    fn send_unsent(&mut self) {
-        self.unsent.retain(|(status, socket)| {
-            let numbers = [u64::from(status.cast_unsigned()), 0];
-            let sent = send_numbers(socket.as_fd(), Kind::Ended, numbers, None);
-            // Otherwise the parent sees its socket closed, once the process has ended.
-            sent.is_err_and(|error| may_be_sent_later(&error))
-        });
     }
 
     fn handle_orders(&mut self) -> bool {
@@ -168,15 +168,14 @@ impl Server {
                 return not_started(&socket, error.raw_os_error().unwrap_or(libc::EIO));
             }
         };
-        let numbers = [u64::from(child.as_raw().unsigned_abs()), 0];
-        // This fails if the parent is gone; then this process ends, too.
-        let _ = send_numbers(socket.as_fd(), Kind::Started, numbers, Some(pidfd.as_fd()));
-        self.processes.push((child, socket));
+        let mut process = Process { pid: child, socket, untold: Some(pidfd), status: None };
+        process.tell();
+        self.processes.push(process);
     }
 
     /// Kills a process that the parent could not take over.
     fn kill(&self, pid: i32) {
-        if self.processes.iter().any(|(known, _)| known.as_raw() == pid) {
+        if self.processes.iter().any(|process| process.is(pid)) {
             // It was not reaped, so the number is its own.
             let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -184,8 +183,9 @@ impl Server {
 
     fn become_process(&self, socket: &OwnedFd, starter: Pid) -> ! {
         let own = [&self.control, &self.parent_fd].into_iter();
-        let others = self.processes.iter().map(|(_, fd)| fd);
-        own.chain(others).chain(self.unsent.iter().map(|(_, fd)| fd)).for_each(os::close_for_good);
+        let sockets = self.processes.iter().map(|process| &process.socket);
+        let pidfds = self.processes.iter().filter_map(|process| process.untold.as_ref());
+        own.chain(sockets).chain(pidfds).for_each(os::close_for_good);
         os::close_for_good(&self.signals);
         bootstrap::reset_signals_of_process();
         self.limit.restore();
@@ -197,9 +197,38 @@ impl Server {
     }
 }
 
+impl Process {
+    /// Whether it has this number, which is its own until it was reaped.
+    fn is(&self, pid: i32) -> bool {
+        self.pid.as_raw() == pid && self.status.is_none()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.untold.is_some() || self.status.is_some()
+    }
+
+    /// Tells the parent what it does not know: that the process is there, then how it has ended.
+    /// `false` once all was told. What there is no room for now stays to be told; what cannot be
+    /// sent otherwise is given up, and the parent sees the socket closed after the process's end.
+    fn tell(&mut self) -> bool {
+        if let Some(pidfd) = &self.untold {
+            let numbers = [u64::from(self.pid.as_raw().unsigned_abs()), 0];
+            let fd = Some(pidfd.as_fd());
+            if has_no_room(send_numbers(self.socket.as_fd(), Kind::Started, numbers, fd)) {
+                return true;
+            }
+            self.untold = None;
+        }
+        let Some(status) = self.status else { return true };
+        let numbers = [u64::from(status.cast_unsigned()), 0];
+        has_no_room(send_numbers(self.socket.as_fd(), Kind::Ended, numbers, None))
+    }
+}
+
 /// Whether the socket or the kernel had no room for a packet, which passes.
-fn may_be_sent_later(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+fn has_no_room(sent: io::Result<()>) -> bool {
+    let errno = sent.err().and_then(|error| error.raw_os_error());
+    matches!(errno, Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// This fails if the parent is gone; then this process ends, too.
@@ -210,12 +239,41 @@ fn not_started(socket: &OwnedFd, errno: i32) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{messages::Inbox, packet_pair},
+        *,
+    };
 
     #[test]
     fn what_the_kernel_has_no_room_for_is_sent_later() {
-        let later = |errno: Errno| may_be_sent_later(&errno.into());
+        let later = |errno: Errno| has_no_room(Err(errno.into()));
         assert!([Errno::EAGAIN, Errno::ENOBUFS, Errno::ENOMEM].into_iter().all(later));
         assert!(![Errno::EPIPE, Errno::ECONNRESET].into_iter().any(later));
+        assert!(!has_no_room(Ok(())));
+    }
+
+    #[test]
+    fn a_start_and_an_end_are_told_in_their_order_once_there_is_room() {
+        let (parent, socket) = packet_pair().unwrap();
+        let mut inbox = Inbox::default();
+        let mut next = || match inbox.receive(parent.as_fd()) {
+            Ok(Received::Message(message)) => Some(message),
+            Ok(_) => None,
+            Err(error) => panic!("{error}"),
+        };
+        let full = || send_numbers(socket.as_fd(), Kind::Value, [0, 0], None).is_err();
+        while !full() {}
+        let (pid, pidfd) = (Pid::from_raw(7), os::pidfd_open(getpid()).unwrap());
+        let socket = socket.try_clone().unwrap();
+        let mut process = Process { pid, socket, untold: Some(pidfd), status: None };
+        assert!(process.tell() && process.has_unsent());
+        process.status = Some(3);
+        assert!(process.tell() && process.untold.is_some() && !process.is(7));
+        while next().is_some() {}
+        assert!(!process.tell());
+        let [started, ended] = [(); 2].map(|()| next().unwrap());
+        assert_eq!((started.kind, started.numbers[0], started.fds.len()), (Kind::Started, 7, 1));
+        assert_eq!((ended.kind, ended.numbers[0]), (Kind::Ended, 3));
+        assert!(next().is_none());
     }
 }
