@@ -83,24 +83,24 @@ fn wait<R>(
             return Some(result);
         }
     }
-    let (mut nap, mut look) = (NAP_MIN, Look::Thorough);
+    // When the last thorough look was, whatever has woken the thread since.
+    let mut looked = Instant::now();
+    let (mut nap, mut look) = (NAP_MIN, Look::Quick);
     loop {
         let ticket = events.listen();
         if let ControlFlow::Break(result) = attempt(look) {
             return Some(result);
         }
-        let begun = Instant::now();
-        let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(begun));
+        let now = Instant::now();
+        if look == Look::Thorough {
+            (looked, nap) = (now, (2 * nap).min(NAP_MAX));
+        }
+        let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
         if left.is_zero() {
             return attempt(Look::Thorough).break_value();
         }
-        events.sleep(ticket, nap.min(left));
-        // A thread that is woken all the time looks around all the same.
-        look = Look::Quick;
-        if begun.elapsed() >= nap.min(left) {
-            nap = (2 * nap).min(NAP_MAX);
-            look = Look::Thorough;
-        }
+        events.sleep(ticket, nap.saturating_sub(now - looked).min(left));
+        look = if looked.elapsed() >= nap { Look::Thorough } else { Look::Quick };
     }
 }
 
@@ -124,5 +124,27 @@ impl Rarely {
             self.last.store(now, Relaxed);
         }
         is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitive::AtomicU32;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_thread_that_is_woken_all_the_time_looks_around() {
+        let events = EventCount(AtomicU32::new(0));
+        let mut thorough = 0;
+        let looked_around = wait(&events, Instant::now().checked_add(LONG), |look| {
+            thorough += u32::from(look == Look::Thorough);
+            // Slow but steady traffic.
+            thread::sleep(NAP_MIN);
+            events.wake_all();
+            if thorough == 50 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(looked_around.is_some(), "it has looked {thorough} times");
     }
 }
