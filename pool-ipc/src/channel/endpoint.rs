@@ -144,7 +144,8 @@ pub(super) struct Endpoint {
     end: Option<End>,
     /// The departures from the other side after which this process has looked last.
     seen_departures: AtomicU32,
-    rarely: Rarely,
+    /// When threads that do not wait look thoroughly.
+    pub(super) rarely: Rarely,
 }
 
 impl Endpoint {
@@ -201,11 +202,6 @@ impl Endpoint {
         }
         other.is_gone.store(1, SeqCst);
         true
-    }
-
-    /// A look of a thread that does not wait: a thorough one once in a while only.
-    pub(super) fn look_of_a_try(&self, look: Look) -> Look {
-        if look == Look::Thorough && !self.rarely.is_due() { Look::Quick } else { look }
     }
 
     /// Recovers the slot in the way if its sender has ended.

@@ -167,7 +167,7 @@ impl<T> JoinableQueue<T> {
     fn join_until(&self, limit: Limit) -> bool {
         let endpoint = self.receiver.endpoint();
         let channel = &endpoint.channel;
-        let all_done = wait_until(&channel.memory.header.idle, limit, |look| {
+        let all_done = wait_until(&channel.memory.header.idle, limit, &endpoint.rarely, |look| {
             let is_drained = match channel.memory.ring.drained() {
                 Ok(()) => true,
                 Err(in_the_way) => {

@@ -174,9 +174,8 @@ impl<T: Wire> Receiver<T> {
             Counted::UntilDone => ticket.map(|ticket| channel.in_hand(ticket)),
         };
         let mut taking = Taking::<T> { received, channel, ticket, in_hand, messages: PhantomData };
-        let taken = wait_until(&self.endpoint.own_side().events, limit, |look| {
-            self.attempt(&mut taking, limit, look)
-        });
+        let (events, rarely) = (&self.endpoint.own_side().events, &self.endpoint.rarely);
+        let taken = wait_until(events, limit, rarely, |look| self.attempt(&mut taking, look));
         match taken {
             Some(Ok(())) => {
                 let block = taking.into_block();
@@ -195,19 +194,14 @@ impl<T: Wire> Receiver<T> {
     fn attempt(
         &self,
         taking: &mut Taking<'_, '_, '_, T>,
-        limit: Limit,
         look: Look,
     ) -> ControlFlow<Result<(), RecvError>> {
         let blocked = match taking.take() {
             Ok(()) => return ControlFlow::Break(Ok(())),
             Err(blocked) => blocked,
         };
-        let look = match limit {
-            Limit::Now => self.endpoint.look_of_a_try(look),
-            Limit::At(_) => look,
-        };
         if look == Look::Thorough && self.endpoint.recover(blocked) {
-            return self.attempt(taking, limit, Look::Quick);
+            return self.attempt(taking, Look::Quick);
         }
         if !self.endpoint.is_other_side_gone(look) {
             return ControlFlow::Continue(());
@@ -219,7 +213,7 @@ impl<T: Wire> Receiver<T> {
             Err(blocked) if blocked.writer().is_some() && !self.endpoint.recover(blocked) => {
                 ControlFlow::Continue(())
             }
-            Err(blocked) if blocked.writer().is_some() => self.attempt(taking, limit, look),
+            Err(blocked) if blocked.writer().is_some() => self.attempt(taking, look),
             Err(_) => ControlFlow::Break(Err(RecvError::Disconnected)),
         }
     }

@@ -139,11 +139,8 @@ impl<T: Wire> Sender<T> {
         limit: Limit,
         mut attempt: impl FnMut(Look) -> Option<R>,
     ) -> Result<R, Unfit> {
-        let outcome = wait_until(&self.endpoint.own_side().events, limit, |look| {
-            let look = match limit {
-                Limit::Now => self.endpoint.look_of_a_try(look),
-                Limit::At(_) => look,
-            };
+        let (events, rarely) = (&self.endpoint.own_side().events, &self.endpoint.rarely);
+        let outcome = wait_until(events, limit, rarely, |look| {
             if let Some(result) = attempt(look) {
                 return ControlFlow::Break(Ok(result));
             }

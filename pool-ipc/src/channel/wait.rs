@@ -51,18 +51,21 @@ pub(super) enum Look {
     Thorough,
 }
 
-/// Calls `attempt` until it breaks, or the time is over: then `None`.
+/// Calls `attempt` until it breaks, or the time is over: then `None`. Without a time to wait it
+/// looks thoroughly only if that is due by `rarely`.
 #[inline]
 pub(super) fn wait_until<R>(
     events: &EventCount,
     limit: Limit,
+    rarely: &Rarely,
     mut attempt: impl FnMut(Look) -> ControlFlow<R>,
 ) -> Option<R> {
     if let ControlFlow::Break(result) = attempt(Look::Quick) {
         return Some(result);
     }
     match limit {
-        Limit::Now => attempt(Look::Thorough).break_value(),
+        Limit::Now if rarely.is_due() => attempt(Look::Thorough).break_value(),
+        Limit::Now => None,
         Limit::At(deadline) => wait(events, deadline, attempt),
     }
 }
