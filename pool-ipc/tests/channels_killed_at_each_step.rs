@@ -17,15 +17,16 @@ use std::{cell::Cell, time::Duration};
 use nix::unistd::Pid;
 use pool_ipc::{
     Wire,
-    channel::{ChannelBuilder, Receiver, RecvError, Sender},
+    channel::{ChannelBuilder, JoinableQueue, Receiver, RecvError, Sender},
 };
 use processes::{finish, run, start};
 use scenario::{Scenario, asleep, can_trace};
 
 /// No process may wait so long.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Numbers in a message of which a region holds one, not two.
-const LARGE: usize = 300;
+/// Bytes in a message of which a region holds one, not two. A text is checked and copied in few
+/// instructions.
+const LARGE: usize = 2400;
 
 const TESTS: &[(&str, fn())] = &[
     ("a_sender", || sender(&|number| number)),
@@ -36,7 +37,9 @@ const TESTS: &[(&str, fn())] = &[
     ("a_receiver_of_large_messages", || receiver(&large)),
     ("a_receiver_for_whose_room_another_waits", receiver_with_waiter),
     ("a_sender_for_whose_message_another_waits", sender_with_waiter),
-    ("a_receiver_of_a_queue_that_is_joined", joined),
+    ("a_sender_to_a_queue_that_is_joined", joined_sender),
+    ("a_receiver_of_a_queue_that_is_joined", || joined(&|number| number)),
+    ("a_receiver_of_a_queue_of_large_messages", || joined(&large)),
 ];
 
 fn main() {
@@ -48,8 +51,8 @@ fn main() {
     }
 }
 
-fn large(number: u64) -> Vec<u64> {
-    vec![number; LARGE]
+fn large(number: u64) -> String {
+    number.to_string().repeat(LARGE)
 }
 
 fn channel<T: Wire>(capacity: usize) -> (Sender<T>, Receiver<T>) {
@@ -103,7 +106,8 @@ fn sender<T: Wire + PartialEq + Clone + std::fmt::Debug>(message: &dyn Fn(u64) -
 fn new_sender() {
     let both = channel::<u64>(2);
     Scenario {
-        before: &|| (),
+        // The child finds out its own name here, so that it need not later.
+        before: &|| drop(channel::<u64>(1)),
         meanwhile: &|| (),
         work: &|| both.0.send(2).expect("there is room"),
         after: &|| {
@@ -187,25 +191,57 @@ fn sender_with_waiter() {
     .run();
 }
 
-fn joined() {
-    let queue = ChannelBuilder::new(2).joinable_queue::<u64>().expect("queue");
+fn joinable<T: Wire>() -> JoinableQueue<T> {
+    ChannelBuilder::new(2).max_bytes(64 * 4096).joinable_queue().expect("queue")
+}
+
+/// Joins a queue, which no other process receives from, after one was killed. A join that is not
+/// over waits for a message that can be received.
+fn join_after<T: Wire + PartialEq + Clone + std::fmt::Debug>(
+    queue: &JoinableQueue<T>,
+    message: &T,
+    lost: &Cell<u64>,
+) {
+    // The last look of a join sees everything, however short it is.
+    if !queue.join_timeout(Duration::from_millis(5)) {
+        assert_eq!(queue.try_recv().expect("it waits for the dead"), *message);
+        queue.task_done().expect("in hand");
+        assert!(queue.join_timeout(LIMIT), "it waits for the dead");
+    }
+    let before = lost.replace(queue.lost());
+    assert!(lost.get() - before <= 1, "the dead had one in hand");
+}
+
+fn joined<T: Wire + PartialEq + Clone + std::fmt::Debug>(message: &dyn Fn(u64) -> T) {
+    let (queue, lost) = (joinable::<T>(), Cell::new(0));
+    Scenario {
+        before: &|| {
+            queue.send(message(1)).expect("there is room");
+            queue.recv().expect("sent");
+            queue.task_done().expect("in hand");
+        },
+        meanwhile: &|| queue.send_timeout(message(2), LIMIT).map_err(|_| "full").expect("room"),
+        work: &|| {
+            queue.recv().expect("sent");
+            queue.task_done().expect("in hand");
+        },
+        after: &|| join_after(&queue, &message(2), &lost),
+    }
+    .run();
+    println!("  {} times it was lost", queue.lost());
+}
+
+fn joined_sender() {
+    let (queue, lost) = (joinable::<u64>(), Cell::new(0));
     Scenario {
         before: &|| {
             queue.send(1).expect("there is room");
             queue.recv().expect("sent");
             queue.task_done().expect("in hand");
         },
-        meanwhile: &|| queue.send(2).expect("there is room"),
-        work: &|| {
-            queue.recv().expect("sent");
-            queue.task_done().expect("in hand");
-        },
-        after: &|| {
-            if queue.try_recv().is_ok() {
-                queue.task_done().expect("in hand");
-            }
-            assert!(queue.join_timeout(LIMIT), "it waits for the dead");
-        },
+        meanwhile: &|| (),
+        work: &|| queue.send(2).expect("there is room"),
+        after: &|| join_after(&queue, &2, &lost),
     }
     .run();
     println!("  {} times it was lost", queue.lost());

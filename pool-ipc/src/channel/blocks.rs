@@ -96,6 +96,14 @@ impl Blocks {
         })
     }
 
+    /// Whether no receiver has taken the message of this use yet. One without a block is not sent.
+    #[must_use]
+    pub fn is_sent(self, id: BlockId) -> bool {
+        let sent = pack(id.generation(), SENT, 0);
+        // Acquire: the slot's word handed the block over; this keeps what follows behind.
+        self.word(id).is_some_and(|word| word.load(Acquire) == sent)
+    }
+
     /// Gives a block back. The caller holds it, or has not sent it after all.
     pub fn free(self, id: BlockId) {
         if let Some(word) = self.word(id) {

@@ -9,6 +9,7 @@ use super::{
     error::ChannelError,
     layout::{Memory, Size},
     payload::{is_plain, stride},
+    receiver::Counted,
 };
 use crate::Wire;
 
@@ -65,9 +66,19 @@ impl ChannelBuilder {
     /// when descriptors or address space are used up, or `max_bytes` is more than the process may
     /// map or create; [`ChannelError::Sockets`].
     pub fn build<T: Wire>(self) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
+        self.build_counted(Counted::No)
+    }
+
+    /// Makes a channel all of whose messages are received in this way.
+    pub(super) fn build_counted<T: Wire>(
+        self,
+        counted: Counted,
+    ) -> Result<(Sender<T>, Receiver<T>), ChannelError> {
         let Self { capacity, max_bytes } = self;
-        let has_regions = !is_plain::<T>();
-        let memory = Memory::new(Size { capacity, stride: stride::<T>(), max_bytes, has_regions })?;
+        let (stride, has_regions) = (stride::<T>(), !is_plain::<T>());
+        let counts_until_done = counted == Counted::UntilDone;
+        let size = Size { capacity, stride, max_bytes, has_regions, counts_until_done };
+        let memory = Memory::new(size)?;
         let (sender, receiver) = Endpoint::pair(memory)?;
         Ok((Sender::new(sender), Receiver::new(receiver)))
     }

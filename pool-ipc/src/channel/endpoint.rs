@@ -23,6 +23,7 @@ use super::{
     error::{ChannelError, ProcessFault},
     layout::{Memory, Side},
     parties::Parties,
+    payload::block_in,
     region::Regions,
     ring::Blocked,
     wait::{Look, Rarely},
@@ -74,6 +75,19 @@ impl Channel {
         Some(Allocated { blocks, id, offset, start })
     }
 
+    /// Frees the first slot in the ring if its message lies in a block that was taken. Its receiver
+    /// may have ended before it has freed the slot. Returns whether a slot was freed.
+    pub(super) fn free_if_taken(&self) -> bool {
+        let Memory { ring, blocks, header, .. } = self.memory;
+        let is_taken =
+            |payload: &[AtomicU64]| block_in(payload).is_some_and(|id| !blocks.is_sent(id));
+        let is_freed = blocks.each > 0 && ring.free_if_taken(is_taken);
+        if is_freed {
+            header.senders.events.wake_one();
+        }
+        is_freed
+    }
+
     /// Frees what receivers had in hand that have ended.
     pub(super) fn free_of_the_dead(&self, ticket: Ticket) {
         for id in self.regions.in_use(ticket) {
@@ -123,7 +137,8 @@ impl Drop for Channel {
 }
 
 fn parties_of(memory: &Memory) -> Parties<'_> {
-    Parties { table: &memory.header.parties, ring: memory.ring, blocks: memory.blocks }
+    let Memory { header, ring, blocks, counts_until_done, .. } = *memory;
+    Parties { table: &header.parties, ring, blocks, counts_until_done }
 }
 
 fn number(ticket: Ticket) -> NonZeroU64 {

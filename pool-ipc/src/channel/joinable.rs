@@ -55,7 +55,7 @@ impl ChannelBuilder {
     ///
     /// The errors of [`build`](Self::build).
     pub fn joinable_queue<T: Wire>(self) -> Result<JoinableQueue<T>, ChannelError> {
-        let (sender, receiver) = self.build()?;
+        let (sender, receiver) = self.build_counted(Counted::UntilDone)?;
         Ok(JoinableQueue { sender, receiver })
     }
 }
@@ -168,17 +168,18 @@ impl<T> JoinableQueue<T> {
         let endpoint = self.receiver.endpoint();
         let channel = &endpoint.channel;
         let all_done = wait_until(&channel.memory.header.idle, limit, &endpoint.rarely, |look| {
-            let is_drained = match channel.memory.ring.drained() {
-                Ok(()) => true,
-                Err(in_the_way) => {
-                    // A receiver passes it over then.
-                    if let (Look::Thorough, Some(slot)) = (look, in_the_way) {
-                        endpoint.recover(slot);
-                    }
-                    false
+            let mut drained = channel.memory.ring.drained();
+            if look == Look::Thorough {
+                // Slots that the dead hold up are freed, or passed over, one after the other.
+                while match drained {
+                    Ok(()) => false,
+                    Err(Some(slot)) => endpoint.recover(slot),
+                    Err(None) => channel.free_if_taken(),
+                } {
+                    drained = channel.memory.ring.drained();
                 }
-            };
-            if is_drained && channel.parties().have_nothing_in_hand(look) {
+            }
+            if drained.is_ok() && channel.parties().have_nothing_in_hand(look) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -230,5 +231,114 @@ impl<T> fmt::Debug for JoinableQueue<T> {
             .field("len", &self.len())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::marker::PhantomData;
+
+    use super::*;
+    use crate::{
+        channel::{
+            held::Taking,
+            payload::{Received, Room, block_in},
+            ring::{Taker, one_less},
+            word::Ticket,
+        },
+        primitive::{AtomicU64, Ordering::SeqCst},
+    };
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A region holds one large message.
+    fn queue<T: Wire>() -> JoinableQueue<T> {
+        ChannelBuilder::new(2).max_bytes(64 * 4096).joinable_queue().unwrap()
+    }
+
+    fn large() -> Vec<u64> {
+        vec![7; 300]
+    }
+
+    /// The ticket of a party whose place has no process any more.
+    fn dead() -> Ticket {
+        Ticket::new(9, 1)
+    }
+
+    /// Looks that what the dead had in hand is lost once, and room again.
+    fn goes_on(queue: &JoinableQueue<Vec<u64>>) {
+        assert!(queue.join_timeout(LONG) && queue.lost() == 1);
+        for _ in 0..3 {
+            queue.send_timeout(large(), LONG).unwrap();
+            assert_eq!(queue.recv().unwrap(), large());
+            queue.task_done().unwrap();
+        }
+        assert!(queue.join_timeout(LONG));
+        assert_eq!(queue.lost(), 1);
+    }
+
+    #[test]
+    fn a_slot_whose_sender_has_ended_is_joined() {
+        let queue = queue();
+        let ring = queue.receiver.endpoint().channel.memory.ring;
+        let _never_published = ring.claim(dead()).unwrap();
+        goes_on(&queue);
+    }
+
+    #[test]
+    fn a_slot_whose_receiver_has_ended_is_joined() {
+        let queue = queue();
+        queue.send(large()).unwrap();
+        let channel = &queue.receiver.endpoint().channel;
+        // The receiver has counted and taken the block, and not freed the slot.
+        channel.in_hand(dead()).fetch_add(1, SeqCst);
+        let id = channel.memory.ring.payloads().find_map(block_in).unwrap();
+        assert!(channel.memory.blocks.hold(id, dead()));
+        goes_on(&queue);
+    }
+
+    #[test]
+    fn a_large_message_is_lost_once() {
+        let queue = queue();
+        queue.send(large()).unwrap();
+        let channel = &*queue.receiver.endpoint().channel;
+        let mut room = Room::new();
+        let mut received = Received::new(&mut room);
+        let mut taking = Taking::<Vec<u64>> {
+            received: &mut received,
+            channel,
+            ticket: Some(dead()),
+            in_hand: Some(channel.in_hand(dead())),
+            messages: PhantomData,
+        };
+        // The receiver ends before it has given the block back.
+        taking.take().unwrap();
+        goes_on(&queue);
+    }
+
+    /// A receiver that is too slow, while another thread says too often that it is done.
+    struct TooSlow<'a>(&'a AtomicU64);
+
+    impl Taker for TooSlow<'_> {
+        fn copy(&mut self, _: &'static [AtomicU64]) -> bool {
+            self.0.fetch_update(SeqCst, SeqCst, one_less).unwrap();
+            true
+        }
+
+        fn hold(&mut self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_is_in_hand_is_never_less_than_nothing() {
+        let queue = queue::<u64>();
+        queue.send(1).unwrap();
+        let channel = &queue.receiver.endpoint().channel;
+        let in_hand = channel.in_hand(channel.ticket().unwrap());
+        let before = in_hand.load(SeqCst);
+        assert!(channel.memory.ring.take_counted(&mut TooSlow(in_hand), in_hand).is_err());
+        assert_eq!(in_hand.load(SeqCst), before);
+        assert_eq!(queue.task_done(), Err(NothingInHand));
     }
 }

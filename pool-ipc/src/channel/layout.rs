@@ -62,6 +62,8 @@ pub(super) struct Memory {
     pub(super) blocks: Blocks,
     /// Bytes in the region of each party; 0 where all messages lie in slots.
     pub(super) region_bytes: usize,
+    /// Whether messages count as in hand until they are done.
+    pub(super) counts_until_done: bool,
     /// Where the first region begins.
     regions_at: usize,
     mapping: Mapping,
@@ -77,6 +79,8 @@ pub(super) struct Size {
     pub(super) max_bytes: Option<u64>,
     /// Whether messages may lie in regions.
     pub(super) has_regions: bool,
+    /// Whether messages count as in hand until they are done.
+    pub(super) counts_until_done: bool,
 }
 
 /// Bytes in each region by default: addresses, not memory.
@@ -111,9 +115,9 @@ impl Memory {
     }
 
     fn with_regions(size: Size, region_bytes: usize) -> Result<Self, ChannelError> {
-        let Size { capacity, stride, .. } = size;
+        let Size { capacity, stride, counts_until_done, .. } = size;
         let words = capacity * stride;
-        // As many as fill the ring, and some that receivers have in hand.
+        // Enough to fill the ring, and some that receivers have in hand.
         let each = if region_bytes > 0 { (capacity + 64).min(MAX_BLOCKS) } else { 0 };
         let blocks_at = size_of::<Header>() + words * size_of::<u64>();
         let blocks = each * MAX_PARTIES;
@@ -137,7 +141,7 @@ impl Memory {
         let (tail, head, lost) = (&*header.tail, &*header.head, &*header.lost);
         let ring = Ring { tail, head, lost, words, stride, capacity };
         let blocks = Blocks { words: blocks, each };
-        Ok(Self { header, ring, blocks, region_bytes, regions_at, mapping })
+        Ok(Self { header, ring, blocks, region_bytes, counts_until_done, regions_at, mapping })
     }
 
     /// The `len` bytes at `offset` of the region at `place`, if they lie in it.

@@ -11,7 +11,7 @@ use super::{
     blocks::{BlockId, Blocks},
     error::ProcessFault,
     payload::block_in,
-    ring::{Blocked, Ring},
+    ring::{Blocked, COUNT, Ring, one_less},
     wait::Look,
     word::Ticket,
 };
@@ -33,15 +33,14 @@ pub(super) struct Party {
     pub(super) in_hand: AtomicU64,
 }
 
-/// The part of `in_hand` that counts.
-const COUNT: u64 = u32::MAX as u64;
-
 /// The table, with the ring in which slots name parties.
 #[derive(Clone, Copy)]
 pub(super) struct Parties<'a> {
     pub(super) table: &'a [Party],
     pub(super) ring: Ring,
     pub(super) blocks: Blocks,
+    /// Whether messages count as in hand until they are done.
+    pub(super) counts_until_done: bool,
 }
 
 /// Marks the word of a place whose process has left, while messages of it are in its region. The
@@ -83,9 +82,8 @@ impl Parties<'_> {
     /// Notes that the process with this ticket, the calling one, has done a message; `None` if it
     /// had none in hand. Returns how many it still has.
     pub(super) fn done(&self, ticket: Ticket) -> Option<u64> {
-        let one_less = |in_hand: u64| (in_hand & COUNT > 0).then(|| in_hand - 1);
-        let before =
-            self.table[ticket.place()].in_hand.fetch_update(SeqCst, SeqCst, one_less).ok()?;
+        let in_hand = &self.table[ticket.place()].in_hand;
+        let before = in_hand.fetch_update(SeqCst, SeqCst, one_less).ok()?;
         Some((before & COUNT) - 1)
     }
 
@@ -111,7 +109,7 @@ impl Parties<'_> {
         let is_settled =
             party.in_hand.compare_exchange(seen, seen & !COUNT, SeqCst, SeqCst).is_ok();
         if is_settled {
-            (0..count).for_each(|_| self.ring.count_lost());
+            self.ring.count_lost(count);
         }
         is_settled
     }
@@ -143,11 +141,12 @@ impl Parties<'_> {
         })
     }
 
-    /// Frees a block if the receiver that holds it has ended: then its message is lost.
+    /// Frees a block if the receiver that holds it has ended: then its message is lost. In a queue
+    /// that can be joined it counts as in hand, and is settled there.
     pub(super) fn free_of_the_dead(self, id: BlockId) -> bool {
         let freed = self.blocks.free_of_the_dead(id, |ticket| self.has_ended(ticket));
-        if freed {
-            self.ring.count_lost();
+        if freed && !self.counts_until_done {
+            self.ring.count_lost(1);
         }
         freed
     }

@@ -31,7 +31,7 @@ pub struct Receiver<T> {
 }
 
 /// Whether a message counts as in hand after it was received.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counted {
     No,
     UntilDone,

@@ -61,6 +61,14 @@ impl Blocked {
     }
 }
 
+/// The part of a word of messages in hand that counts; the rest names the process.
+pub(super) const COUNT: u64 = u32::MAX as u64;
+
+/// A word of messages in hand, but for one; `None` if there is none.
+pub(super) fn one_less(in_hand: u64) -> Option<u64> {
+    (in_hand & COUNT > 0).then(|| in_hand - 1)
+}
+
 impl Claim {
     /// Whether this is the last of 1024 slots, after which a sender looks around.
     pub(super) fn is_last_of_many(&self) -> bool {
@@ -147,12 +155,7 @@ impl Ring {
                         return Ok(());
                     }
                 }
-                (cmp::Ordering::Equal, State::Void) => {
-                    if self.free(at, seen) {
-                        self.lost.fetch_add(1, Relaxed);
-                        at = at.next(self.capacity);
-                    }
-                }
+                (cmp::Ordering::Equal, State::Void) => at = self.pass_over(at, seen),
                 (cmp::Ordering::Less | cmp::Ordering::Equal, _) => break,
                 (cmp::Ordering::Greater, _) => at = self.behind(found.lap, at.index()),
             }
@@ -160,14 +163,32 @@ impl Ring {
         Err(blocked)
     }
 
+    /// Passes over a slot whose sender has ended; returns where to look next.
+    fn pass_over(&self, at: Position, seen: u64) -> Position {
+        if !self.free(at, seen) {
+            return at;
+        }
+        self.count_lost(1);
+        at.next(self.capacity)
+    }
+
+    /// Frees the first slot in the ring if its message was taken by a receiver that has not freed
+    /// it, and may have ended: `is_taken` says so of a payload. Returns whether one was freed.
+    pub fn free_if_taken(&self, is_taken: impl FnOnce(&'static [AtomicU64]) -> bool) -> bool {
+        let Ok(Some((at, seen))) = self.first() else { return false };
+        // The payload that was judged is that of `seen` if the exchange succeeds.
+        is_taken(&self.slot(at.index())[1..]) && self.free(at, seen)
+    }
+
     /// Frees a slot for the next lap, if its word is still `seen`: then its payload was not changed
     /// since that was loaded.
     #[inline]
     fn free(&self, at: Position, seen: u64) -> bool {
         let freed = Word::free(at.lap().wrapping_add(1)).pack();
-        // SeqCst: with the look at the sleepers that follows, the store–load pair of `listen`. And
-        // Release: pairs with the exchange in `claim`; the payload was read.
-        let taken = self.word(at.index()).compare_exchange(seen, freed, SeqCst, Relaxed).is_ok();
+        // SeqCst: with the look at the sleepers that follows, the store–load pair of `listen`, also
+        // for a receiver of a block whose slot another one has freed. And Release: pairs with the
+        // exchange in `claim`; the payload was read.
+        let taken = self.word(at.index()).compare_exchange(seen, freed, SeqCst, SeqCst).is_ok();
         if taken {
             self.advance(self.head, at.next(self.capacity));
         }
@@ -186,15 +207,15 @@ impl Ring {
         self.word(blocked.index).compare_exchange(blocked.seen, void, SeqCst, Relaxed).is_ok()
     }
 
-    /// Recovers all slots of a party that has ended; returns whether there was any.
-    pub(super) fn recover_all(&self, ticket: Ticket) -> bool {
-        let slots = (0..self.capacity).map(|index| {
+    /// Recovers all slots of a party that has ended.
+    pub(super) fn recover_all(&self, ticket: Ticket) {
+        for index in 0..self.capacity {
             // Relaxed: the process is over, and so are its stores.
-            Blocked { index, seen: self.word(index).load(Relaxed) }
-        });
-        slots.fold(false, |any, blocked| {
-            any | (blocked.writer() == Some(ticket) && self.recover(blocked))
-        })
+            let blocked = Blocked { index, seen: self.word(index).load(Relaxed) };
+            if blocked.writer() == Some(ticket) {
+                self.recover(blocked);
+            }
+        }
     }
 
     /// Takes the next message like [`take`](Self::take), and counts it in `in_hand` before it is
@@ -211,7 +232,8 @@ impl Ring {
         in_hand.fetch_add(1, SeqCst);
         let taken = self.take(taker);
         if taken.is_err() {
-            in_hand.fetch_sub(1, SeqCst);
+            // It may be gone already: by a `task_done` for a message that was never received.
+            let _ = in_hand.fetch_update(SeqCst, SeqCst, one_less);
         }
         taken
     }
@@ -234,12 +256,18 @@ impl Ring {
         }
     }
 
-    /// Finds out whether there is a message, or a slot to pass over.
+    /// Finds out whether there is a message; passes over slots whose senders have ended.
     ///
     /// # Errors
     ///
     /// The slot in the way.
     pub(super) fn peek(&self) -> Result<(), Blocked> {
+        self.first().map(drop)
+    }
+
+    /// The position of the first message, and the word of its slot; `None` if others are faster at
+    /// every slot, so that there was one.
+    fn first(&self) -> Result<Option<(Position, u64)>, Blocked> {
         let mut at = self.hinted(self.head);
         for _ in 0..self.most_steps() {
             // SeqCst: as in `take`.
@@ -247,13 +275,13 @@ impl Ring {
             let blocked = Blocked { index: at.index(), seen };
             let found = Word::unpack(seen).ok_or(blocked)?;
             match (found.compare_lap(at.lap()), found.state) {
-                (cmp::Ordering::Equal, State::Full | State::Void) => return Ok(()),
+                (cmp::Ordering::Equal, State::Full) => return Ok(Some((at, seen))),
+                (cmp::Ordering::Equal, State::Void) => at = self.pass_over(at, seen),
                 (cmp::Ordering::Less | cmp::Ordering::Equal, _) => return Err(blocked),
                 (cmp::Ordering::Greater, _) => at = self.behind(found.lap, at.index()),
             }
         }
-        // Others are faster at every slot, so there was something.
-        Ok(())
+        Ok(None)
     }
 
     /// Whether there is a slot to claim.
@@ -274,9 +302,9 @@ impl Ring {
         full.map(|slot| &slot[1..])
     }
 
-    /// Counts a message that was lost with its receiver.
-    pub(super) fn count_lost(&self) {
-        self.lost.fetch_add(1, Relaxed);
+    /// Counts messages that were lost with a process.
+    pub(super) fn count_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Relaxed);
     }
 
     /// How many slots are not free, about.

@@ -109,6 +109,22 @@ macro_rules! atomics {
                 access(order, AcqRel, |order| self.0.fetch_or(value, order))
             }
 
+            pub(crate) fn fetch_update(
+                &self,
+                success: Ordering,
+                failure: Ordering,
+                mut next: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                let mut seen = self.load(failure);
+                while let Some(new) = next(seen) {
+                    match self.compare_exchange(seen, new, success, failure) {
+                        Ok(before) => return Ok(before),
+                        Err(now) => seen = now,
+                    }
+                }
+                Err(seen)
+            }
+
             pub(crate) fn compare_exchange(
                 &self,
                 current: $value,
@@ -116,6 +132,8 @@ macro_rules! atomics {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
+                // A failure that is to be SeqCst is so by the fences, too.
+                let failure = if failure == SeqCst { Acquire } else { failure };
                 access(success, AcqRel, |success| {
                     self.0.compare_exchange(current, new, success, failure)
                 })

@@ -35,7 +35,7 @@ pub(crate) struct Scenario<'a> {
 
 impl Scenario<'_> {
     /// Kills a child after each number of instructions of `work`, or as many numbers as time
-    /// allows.
+    /// allows, one at least.
     pub(crate) fn run(&self) {
         alarm::set(300);
         let most = if env::args().any(|argument| argument == "--all") { MANY } else { FEW };
@@ -43,7 +43,7 @@ impl Scenario<'_> {
         // Every `stride`th number up to `whole` adds up to `whole² / (2 stride)`.
         let stride = (whole * whole).div_ceil(2 * most);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        let first = since.as_nanos() as usize % stride;
+        let first = since.as_nanos() as usize % stride.min(whole);
         let mut kills = 0;
         for steps in (first..whole).step_by(stride) {
             self.kill_after(steps);
