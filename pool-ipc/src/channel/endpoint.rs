@@ -88,6 +88,18 @@ impl Channel {
         is_freed
     }
 
+    /// Whether this process can find out which processes have ended: only in the namespaces of the
+    /// channel's maker the words of processes name them.
+    pub(super) fn sees_processes(&self) -> bool {
+        ProcessIdentity::namespace().is_ok_and(|namespace| namespace == self.namespace)
+    }
+
+    /// Whether no process has a message in hand. A thorough look passes over those that have ended.
+    pub(super) fn have_nothing_in_hand(&self, look: Look) -> bool {
+        let finds_the_dead = look == Look::Thorough && self.sees_processes();
+        self.parties().have_nothing_in_hand(finds_the_dead)
+    }
+
     /// Frees what receivers had in hand that have ended.
     pub(super) fn free_of_the_dead(&self, ticket: Ticket) {
         for id in self.regions.in_use(ticket) {
@@ -219,11 +231,15 @@ impl Endpoint {
         true
     }
 
-    /// Recovers the slot in the way if its sender has ended.
+    /// Recovers the slot in the way if its sender is seen to have ended.
     pub(super) fn recover(&self, blocked: Blocked) -> bool {
-        let recovered = self.channel.parties().recover(blocked);
+        let channel = &self.channel;
+        // Most looks find a free slot: then nothing is asked.
+        let recovered = blocked.writer().is_some()
+            && channel.sees_processes()
+            && channel.parties().recover(blocked);
         if recovered {
-            self.channel.memory.header.receivers.events.wake_all();
+            channel.memory.header.receivers.events.wake_all();
         }
         recovered
     }
@@ -234,5 +250,36 @@ impl Drop for Endpoint {
         self.end = None;
         self.own_side().departures.fetch_add(1, SeqCst);
         self.other_side().events.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::layout::Size;
+
+    #[test]
+    fn the_dead_are_found_in_the_namespaces_of_the_maker_only() {
+        let size = Size {
+            capacity: 1,
+            stride: 2,
+            max_bytes: None,
+            has_regions: false,
+            counts_until_done: true,
+        };
+        for is_foreign in [true, false] {
+            let mut channel = Channel::new(Memory::new(size).unwrap()).unwrap();
+            channel.namespace ^= u64::from(is_foreign);
+            let (ring, other) = (channel.memory.ring, Ticket::new(9, 1));
+            // No process of this namespace has the place.
+            let _never_published = ring.claim(other).unwrap();
+            channel.in_hand(other).fetch_add(1, SeqCst);
+            let (end, _peer) = End::pair().unwrap();
+            let endpoint = Endpoint::new(Arc::new(channel), Role::Receiver, end);
+            let blocked = ring.peek().unwrap_err();
+            assert_eq!(endpoint.recover(blocked), !is_foreign);
+            assert_eq!(endpoint.channel.have_nothing_in_hand(Look::Thorough), !is_foreign);
+            assert_eq!(endpoint.channel.memory.ring.lost(), u64::from(!is_foreign));
+        }
     }
 }

@@ -179,7 +179,7 @@ impl<T> JoinableQueue<T> {
                     drained = channel.memory.ring.drained();
                 }
             }
-            if drained.is_ok() && channel.parties().have_nothing_in_hand(look) {
+            if drained.is_ok() && channel.have_nothing_in_hand(look) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

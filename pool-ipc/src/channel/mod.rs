@@ -32,6 +32,11 @@
 //! it has received are gone with it. A process that is *stopped* (SIGSTOP) in the middle of the
 //! copy of a message holds up the messages behind that one until it goes on.
 //!
+//! Processes in the PID and time namespaces of the channel's maker find out which others have
+//! ended. A child that was put into others cannot: it sends nothing
+//! ([`ProcessFault::ForeignNamespace`]), and behind a slot of the dead it waits until one of those
+//! has looked.
+//!
 //! # Memory
 //!
 //! All memory is one segment, made with the channel; nothing is mapped later. Types whose encoded

@@ -3,7 +3,8 @@
 //! Invariant: a place belongs to the process whose word it holds. The place of one that has ended
 //! is given to another only after no slot of the ring names that party any more; and a party never
 //! has the ticket of one before it, so a process that has found a party dead does no harm to the
-//! next one at the place, however late it acts.
+//! next one at the place, however late it acts. Only processes in the namespaces of the channel's
+//! maker look for the dead (`Channel::sees_processes`); those elsewhere have no place either.
 
 use pool_shm::ProcessIdentity;
 
@@ -12,7 +13,6 @@ use super::{
     error::ProcessFault,
     payload::block_in,
     ring::{Blocked, COUNT, Ring, one_less},
-    wait::Look,
     word::Ticket,
 };
 use crate::primitive::{
@@ -87,13 +87,14 @@ impl Parties<'_> {
         Some((before & COUNT) - 1)
     }
 
-    /// Whether no process has a message in hand. A thorough look passes over those that have ended.
-    pub(super) fn have_nothing_in_hand(self, look: Look) -> bool {
+    /// Whether no process has a message in hand, but for those that have ended if they are to be
+    /// found.
+    pub(super) fn have_nothing_in_hand(self, finds_the_dead: bool) -> bool {
         self.table.iter().all(|party| {
             // SeqCst: the second half of the pair in `Ring::take_counted`.
             let seen = party.in_hand.load(SeqCst);
             seen & COUNT == 0
-                || look == Look::Thorough
+                || finds_the_dead
                     && Self::is_over(party.process.load(SeqCst))
                     && self.settle(party, seen)
         })
