@@ -17,7 +17,7 @@
 use super::word::{MAX_PARTIES, Ticket};
 use crate::primitive::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, SeqCst},
 };
 
 const TICKET_BITS: u32 = 24;
@@ -104,19 +104,23 @@ impl Blocks {
         self.word(id).is_some_and(|word| word.load(Acquire) == sent)
     }
 
-    /// Gives a block back. The caller holds it, or has not sent it after all.
+    /// Gives a block back. The caller holds it, and looks at the sleep of senders next; or it has
+    /// not sent it after all.
     pub fn free(self, id: BlockId) {
         if let Some(word) = self.word(id) {
-            // Release: pairs with the Acquire in `is_over`; it was read.
-            word.store(Self::freed(id), Release);
+            // SeqCst: with the look at the sleepers that follows, the store–load pair of `listen`.
+            // And Release: pairs with the load in `is_over`; it was read.
+            word.store(Self::freed(id), SeqCst);
         }
     }
 
     /// Whether this use of the block is over, so that its owner may use it again.
     #[must_use]
     pub fn is_over(self, id: BlockId) -> bool {
-        // Acquire: pairs with the Release in `free`, or with the step of `free_of_the_dead`.
-        self.word(id).is_none_or(|word| word.load(Acquire) >> GENERATION_AT != id.generation())
+        // SeqCst: the second half of the pair with `listen` of a sender that goes to sleep; and
+        // Acquire for the store in `free`. The step of `free_of_the_dead` hands nothing over: its
+        // receiver has ended.
+        self.word(id).is_none_or(|word| word.load(SeqCst) >> GENERATION_AT != id.generation())
     }
 
     /// Frees a block that a dead receiver holds; `false` if it is none.

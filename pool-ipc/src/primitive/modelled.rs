@@ -132,11 +132,20 @@ macro_rules! atomics {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                // A failure that is to be SeqCst is so by the fences, too.
-                let failure = if failure == SeqCst { Acquire } else { failure };
-                access(success, AcqRel, |success| {
-                    self.0.compare_exchange(current, new, success, failure)
-                })
+                // A failure is a load of its own ordering. The fence before it may be too much,
+                // since it is known afterwards only; the one after it is not.
+                let weak = if failure == SeqCst { Acquire } else { failure };
+                let exchange = |order| self.0.compare_exchange(current, new, order, weak);
+                match MODE.get() {
+                    SeqCstAs::FenceAfter if success == SeqCst => {
+                        let result = exchange(AcqRel);
+                        if result.is_ok() || failure == SeqCst {
+                            fence(SeqCst);
+                        }
+                        result
+                    }
+                    _ => access(success, AcqRel, exchange),
+                }
             }
         }
     )*};

@@ -271,3 +271,41 @@ fn a_block_of_the_dead_is_passed_over() {
         assert_eq!(receive_block(ring, blocks, memory, ticket(3)), Some(2));
     });
 }
+
+/// A sender that goes to sleep has seen that its block is free, or is woken.
+#[test]
+fn a_sender_that_sleeps_sees_a_free_block_or_is_woken() {
+    SeqCstAs::check_both(|| {
+        let (blocks, events) = (Blocks::leaked(), EventCount::leaked());
+        let id = blocks.send(0, 0);
+        assert!(blocks.hold(id, ticket(1)));
+        let sender = try_or_sleep(events, move || blocks.is_over(id).then_some(()));
+        blocks.free(id);
+        events.wake_one();
+        if let Err(sleep) = sender.join().unwrap() {
+            assert!(events.has_changed_since(sleep), "asleep beside a free block");
+        }
+    });
+}
+
+/// A receiver that ends after it has freed the slot of another one's block, before it wakes a
+/// sender, does not keep that asleep: the other one wakes it.
+#[test]
+fn the_receiver_of_a_block_wakes_for_the_one_that_has_freed_its_slot() {
+    SeqCstAs::check_both(|| {
+        let (ring, blocks, memory) = (Ring::leaked(1), Blocks::leaked(), Cell::new());
+        let events = EventCount::leaked();
+        send_block(ring, blocks, memory, 1).expect("there is room");
+        let dying = thread::spawn(move || blocks.try_recv(&ring, ticket(1)).is_ok());
+        let sender = try_or_sleep(events, move || ring.try_send(ticket(0), 2).then_some(()));
+        let is_taken = blocks.try_recv(&ring, ticket(2)).is_ok();
+        if is_taken {
+            events.wake_one();
+        }
+        let sleep = sender.join().unwrap().err();
+        assert!(dying.join().unwrap() != is_taken, "one of them has it");
+        if let Some(sleep) = sleep.filter(|_| is_taken) {
+            assert!(events.has_changed_since(sleep), "asleep beside a free slot");
+        }
+    });
+}
