@@ -184,11 +184,13 @@ fn dead_readers() {
 fn sent_by_the_dead() {
     let (sender, receiver) = large_channel();
     let (sent, was_sent) = channel::<()>(1).expect("channel");
-    let (mut sender, mut sent) = (Some(sender), Some(sent));
+    let (mut sender, mut receiver, mut sent) = (Some(sender), Some(receiver), Some(sent));
     // More processes than there are places, ten messages of which are unread each time.
-    let children = |is_killed: bool, sender: &mut Option<_>, sent: &mut Option<Sender<()>>| {
+    let mut children = |is_killed: bool| {
         for number in 0..10u8 {
             let child = start(|| {
+                // One that is not killed drops all that it has of the channel.
+                drop(receiver.take());
                 let sender: Sender<Vec<u8>> = sender.take().expect("inherited");
                 sender.send(vec![number; LARGE]).expect("sent");
                 drop(sender);
@@ -200,14 +202,16 @@ fn sent_by_the_dead() {
             was_sent.recv_timeout(LONG).expect("it has sent");
             if is_killed { kill_and_reap(child) } else { finish(child) }
         }
+        let receiver = receiver.as_ref().expect("kept");
         for number in 0..10u8 {
             assert_eq!(receiver.recv_timeout(LONG).expect("sent"), vec![number; LARGE]);
         }
     };
     for round in 0..8 {
-        children(round % 2 == 0, &mut sender, &mut sent);
+        children(round % 2 == 0);
     }
     drop((sender, sent));
+    let receiver = receiver.expect("kept");
     assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
     assert_eq!(receiver.lost(), 0);
 }

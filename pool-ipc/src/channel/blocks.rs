@@ -35,7 +35,7 @@ const fn pack(generation: u64, state: u64, ticket: u32) -> u64 {
 }
 
 /// A use of a block: its place, its number there, and its generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockId(pub(super) u64);
 
 impl BlockId {

@@ -102,9 +102,8 @@ impl Channel {
 
     /// Frees what receivers had in hand that have ended.
     pub(super) fn free_of_the_dead(&self, ticket: Ticket) {
-        for id in self.regions.in_use(ticket) {
-            self.parties().free_of_the_dead(id);
-        }
+        let in_use = self.regions.in_use(ticket);
+        self.parties().free_of_the_dead(in_use.into_iter());
     }
 
     /// The ticket of this process.
@@ -129,7 +128,7 @@ impl Channel {
         let kept = Ticket::from_number(self.ticket.get_or_set(number(fresh))).unwrap_or(fresh);
         if kept != fresh {
             // Another thread was faster.
-            self.parties().release(fresh);
+            self.parties().release(fresh, false);
         }
         Ok(kept)
     }
@@ -138,7 +137,8 @@ impl Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         if let Some(ticket) = self.known_ticket() {
-            self.parties().release(ticket);
+            let has_messages = self.regions.has_in_use(ticket, self.memory.blocks);
+            self.parties().release(ticket, has_messages);
             // What this process had in hand is over.
             let idle = &self.memory.header.idle;
             if idle.has_sleepers() {

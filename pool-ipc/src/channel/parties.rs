@@ -6,6 +6,8 @@
 //! next one at the place, however late it acts. Only processes in the namespaces of the channel's
 //! maker look for the dead (`Channel::sees_processes`); those elsewhere have no place either.
 
+use std::collections::{HashMap, HashSet};
+
 use pool_shm::ProcessIdentity;
 
 use super::{
@@ -69,14 +71,13 @@ impl Parties<'_> {
         })
     }
 
-    /// Gives the place of the calling process back. It has no slot in hand, but there may be
-    /// messages in its region. What it has not done is lost.
-    pub(super) fn release(self, ticket: Ticket) {
+    /// Gives the place of the calling process back, which has no slot in hand, or keeps it from
+    /// others while there are messages in its region. What it has not done is lost.
+    pub(super) fn release(self, ticket: Ticket, has_messages: bool) {
         let party = &self.table[ticket.place()];
         self.settle(party, party.in_hand.load(SeqCst));
-        let is_empty = self.blocks.in_use(ticket.place()).next().is_none();
         let left = party.incarnation.load(SeqCst) << 32 | LEFT;
-        party.process.store(if is_empty { 0 } else { left }, SeqCst);
+        party.process.store(if has_messages { left } else { 0 }, SeqCst);
     }
 
     /// Notes that the process with this ticket, the calling one, has done a message; `None` if it
@@ -123,31 +124,34 @@ impl Parties<'_> {
     /// Frees the blocks at the place of a process that is over, but for messages that receivers may
     /// still take, or have in hand; `false` if there are such.
     fn free_blocks(self, place: usize, word: u64) -> bool {
-        let in_use: Vec<(BlockId, bool)> = self.blocks.in_use(place).collect();
+        let (held, unread): (Vec<_>, Vec<_>) =
+            self.blocks.in_use(place).partition(|(_, is_held)| *is_held);
         if self.table[place].process.load(SeqCst) != word {
             // The place has another owner by now, whose blocks these may be.
             return false;
         }
-        if in_use.is_empty() {
-            return true;
-        }
-        // Its process publishes no more, so what is not in the ring now was taken, or never sent.
-        let in_ring: Vec<BlockId> = self.ring.payloads().filter_map(block_in).collect();
-        in_use.into_iter().fold(true, |all, (id, is_held)| {
-            all & if is_held {
-                self.free_of_the_dead(id)
-            } else {
-                !in_ring.contains(&id) && self.blocks.free_unsent(id)
+        let mut are_free = self.free_of_the_dead(held.iter().map(|(id, _)| *id)) == held.len();
+        if !unread.is_empty() {
+            // Its process publishes no more, so what is not in the ring now was taken, or never
+            // sent.
+            let in_ring: HashSet<BlockId> = self.ring.payloads().filter_map(block_in).collect();
+            for (id, _) in unread {
+                are_free &= !in_ring.contains(&id) && self.blocks.free_unsent(id);
             }
-        })
+        }
+        are_free
     }
 
-    /// Frees a block if the receiver that holds it has ended: then its message is lost. In a queue
-    /// that can be joined it counts as in hand, and is settled there.
-    pub(super) fn free_of_the_dead(self, id: BlockId) -> bool {
-        let freed = self.blocks.free_of_the_dead(id, |ticket| self.has_ended(ticket));
-        if freed && !self.counts_until_done {
-            self.ring.count_lost(1);
+    /// Frees those of these blocks that are held by receivers which have ended, and returns how
+    /// many: their messages are lost. In a queue that can be joined they count as in hand, and are
+    /// settled there. Each receiver is looked up once.
+    pub(super) fn free_of_the_dead(self, ids: impl Iterator<Item = BlockId>) -> usize {
+        let mut found = HashMap::new();
+        let mut has_ended =
+            |ticket: Ticket| *found.entry(ticket).or_insert_with(|| self.has_ended(ticket));
+        let freed = ids.filter(|id| self.blocks.free_of_the_dead(*id, &mut has_ended)).count();
+        if freed > 0 && !self.counts_until_done {
+            self.ring.count_lost(freed as u64);
         }
         freed
     }

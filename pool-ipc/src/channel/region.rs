@@ -136,6 +136,17 @@ impl Regions {
         self.with(ticket, |region| region.used.values().map(|used| used.id).collect())
     }
 
+    /// Whether a block of the calling process is in use. A process that has allocated none gets no
+    /// notes here.
+    pub(super) fn has_in_use(&self, ticket: Ticket, blocks: Blocks) -> bool {
+        // SAFETY: as in `with`. Acquire: pairs with the AcqRel there.
+        let known = unsafe { self.current.load(Acquire).as_ref() };
+        known.filter(|owned| owned.ticket == ticket).is_some_and(|owned| {
+            let region = owned.region.lock().unwrap_or_else(PoisonError::into_inner);
+            region.used.values().any(|used| !blocks.is_over(used.id))
+        })
+    }
+
     fn with<R>(&self, ticket: Ticket, work: impl FnOnce(&mut Region) -> R) -> R {
         // Acquire: pairs with the AcqRel below.
         let mut seen = self.current.load(Acquire);

@@ -31,7 +31,7 @@ const _: () = assert!(MAX_CAPACITY < 1 << INDEX_BITS);
 
 /// The name of a party in the words of slots: its place in the table, and which of the parties at
 /// this place it is. Never 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(u32);
 
 impl Ticket {
