@@ -11,7 +11,7 @@
 #![cfg(not(loom))]
 
 #[path = "support/processes.rs"]
-#[allow(dead_code, reason = "these processes are killed, none is waited for")]
+#[allow(dead_code, reason = "this program prints by itself")]
 mod processes;
 #[path = "support/random.rs"]
 mod random;
@@ -255,8 +255,8 @@ impl<M: Message> Run<M> {
         assert!(missing <= dead[1], "{missing} messages are missing, {} receivers dead", dead[1]);
         assert!(lost <= dead[0] + dead[1], "{lost} messages were lost, dead are {dead:?}");
         format!(
-            "{} senders and {} receivers killed, {lost} messages lost in their hands; the others sent and \
-             received after {}, without a kill after {}",
+            "{} senders and {} receivers killed, {lost} messages lost in their hands; the others \
+             sent and received after {}, without a kill after {}",
             dead[0],
             dead[1],
             spread(&mut times),

@@ -115,9 +115,11 @@ fn send_block<T>(
     Ok(())
 }
 
+/// Encodes `message` to the `room` bytes at `base`.
+///
 /// # Safety
 ///
-/// As for [`Encoder::encode_at`], from the begin of the room.
+/// The promises of [`Encoder::encode_at`] hold for these bytes, from the first one on.
 unsafe fn encode_into<T: Wire>(
     encoder: &mut Encoder,
     message: &T,

@@ -140,10 +140,7 @@ impl Drop for Channel {
             let has_messages = self.regions.has_in_use(ticket, self.memory.blocks);
             self.parties().release(ticket, has_messages);
             // What this process had in hand is over.
-            let idle = &self.memory.header.idle;
-            if idle.has_sleepers() {
-                idle.wake_all();
-            }
+            self.memory.header.idle.wake_any_sleepers();
         }
     }
 }

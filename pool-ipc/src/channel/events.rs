@@ -46,6 +46,13 @@ impl EventCount {
         }
     }
 
+    /// Wakes all threads that sleep, after what they wait for has come; a load if there are none.
+    pub fn wake_any_sleepers(&self) {
+        if self.has_sleepers() {
+            self.wake_all();
+        }
+    }
+
     /// Wakes all threads that sleep.
     pub fn wake_all(&self) {
         self.wake(u32::MAX);

@@ -99,11 +99,8 @@ impl Drop for HeldBlock<'_> {
         if self.channel.has_ticket(self.ticket) {
             let memory = &self.channel.memory;
             memory.blocks.free(self.message.id);
-            let senders = &memory.header.senders.events;
             // Which of the senders has use for the room is not known here.
-            if senders.has_sleepers() {
-                senders.wake_all();
-            }
+            memory.header.senders.events.wake_any_sleepers();
         }
     }
 }

@@ -30,7 +30,9 @@ use crate::Wire;
 ///
 /// What a process has received and not done when it ends, or drops its last copy of the queue, is
 /// lost and counted ([`lost`](Self::lost)), and no [`join`](Self::join) waits for it. (One that is
-/// killed in the very moment of an attempt to receive may count for one too many.)
+/// killed in the very moment of an attempt to receive may count for one too many.) A process that
+/// becomes another program (`exec`) has not ended: what it had in hand counts until that program
+/// ends, and a `join` waits as long.
 pub struct JoinableQueue<T> {
     sender: Sender<T>,
     receiver: Receiver<T>,
@@ -145,9 +147,8 @@ impl<T> JoinableQueue<T> {
         let channel = &self.receiver.endpoint().channel;
         let ticket = channel.known_ticket().ok_or(NothingInHand)?;
         let left = channel.parties().done(ticket).ok_or(NothingInHand)?;
-        let idle = &channel.memory.header.idle;
-        if left == 0 && idle.has_sleepers() {
-            idle.wake_all();
+        if left == 0 {
+            channel.memory.header.idle.wake_any_sleepers();
         }
         Ok(())
     }

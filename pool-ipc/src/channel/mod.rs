@@ -32,6 +32,10 @@
 //! it has received are gone with it. A process that is *stopped* (SIGSTOP) in the middle of the
 //! copy of a message holds up the messages behind that one until it goes on.
 //!
+//! A process that becomes another program (`exec`) has not ended in this sense: until that program
+//! ends, a message that one of its threads was sending holds up those behind it, and what it had in
+//! hand stays so.
+//!
 //! Processes in the PID and time namespaces of the channel's maker find out which others have
 //! ended. A child that was put into others cannot: it sends nothing
 //! ([`ProcessFault::ForeignNamespace`]), and behind a slot of the dead it waits until one of those

@@ -42,7 +42,7 @@ impl<T: Wire> Sender<T> {
     /// # Errors
     ///
     /// [`SendError::Disconnected`] when there is no receiver any more. Receivers that went with
-    /// their processes are noticed when the channel is full, and after 1024 messages at the latest;
+    /// their processes are noticed when the channel is full, and after 2048 messages at the latest;
     /// others at once. [`SendError::TooLarge`], [`SendError::Encode`], [`SendError::Process`]. The
     /// message comes back.
     #[inline]
