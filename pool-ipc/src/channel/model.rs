@@ -136,6 +136,12 @@ impl Blocks {
         let mut taker = InBlock { blocks: self, ticket, id: BlockId(0) };
         ring.take(&mut taker).map(|()| taker.id)
     }
+
+    /// Frees the first slot if its block was taken.
+    pub fn free_if_taken(self, ring: &Ring) -> bool {
+        // Acquire: as in `InBlock::copy`.
+        ring.free_if_taken(|payload| !self.is_sent(BlockId(payload[0].load(Acquire))))
+    }
 }
 
 impl EventCount {

@@ -272,6 +272,25 @@ fn a_block_of_the_dead_is_passed_over() {
     });
 }
 
+/// A thread that joins frees a slot for its receiver if that has taken the block, and no other one.
+#[test]
+fn a_slot_is_freed_for_another_only_if_its_block_was_taken() {
+    SeqCstAs::AcqRel.check(|| {
+        let (ring, blocks, memory) = (Ring::leaked(1), Blocks::leaked(), Cell::new());
+        let first = send_block(ring, blocks, memory, 1).expect("there is room");
+        let receiver = thread::spawn(move || receive_block(ring, blocks, memory, ticket(1)));
+        let joining = thread::spawn(move || blocks.free_if_taken(&ring));
+        let mut sent = vec![1];
+        if blocks.is_over(first) && send_block(ring, blocks, memory, 2).is_some() {
+            sent.push(2);
+        }
+        joining.join().unwrap();
+        let mut got = Vec::from_iter(receiver.join().unwrap());
+        (0..2).for_each(|_| got.extend(receive_block(ring, blocks, memory, ticket(3))));
+        assert_eq!(got, sent);
+    });
+}
+
 /// A sender that goes to sleep has seen that its block is free, or is woken.
 #[test]
 fn a_sender_that_sleeps_sees_a_free_block_or_is_woken() {
