@@ -151,7 +151,10 @@ fn a_normal_end_kills_and_waits() {
 }
 
 fn detached(method: StartMethod) {
-    let process = builder(method).spawn(sleep_for_ever, ()).expect("a process");
+    let process = builder(method).name("detached").spawn(sleep_for_ever, ()).expect("a process");
+    // Only a process that has begun outlives this one: it has its name from then on.
+    let name = || fs::read_to_string(format!("/proc/{}/comm", pid_of(&process)));
+    until(name, |name| name.as_ref().is_ok_and(|name| name.trim() == "detached"));
     say(format!("detached {}", pid_of(&process)));
     process.detach().expect("it is not daemonic");
     let daemon = builder(method).daemon(true).spawn(sleep_for_ever, ()).expect("a process");

@@ -7,7 +7,7 @@
 use std::{
     os::fd::BorrowedFd,
     process,
-    sync::{Arc, Mutex, MutexGuard, Once},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -44,9 +44,12 @@ pub(crate) trait Running: Send + Sync {
 pub(super) struct Children {
     process: u32,
     all: Vec<Arc<dyn Running>>,
+    /// Whether [`at_exit`] is registered, in this process or one that it was forked from.
+    has_handler: bool,
 }
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { process: 0, all: Vec::new() });
+static CHILDREN: Mutex<Children> =
+    Mutex::new(Children { process: 0, all: Vec::new(), has_handler: false });
 
 /// Locks the list of this process: a forked child begins with none.
 pub(super) fn locked() -> MutexGuard<'static, Children> {
@@ -62,14 +65,16 @@ pub(super) fn locked() -> MutexGuard<'static, Children> {
 
 /// Lists a child, and reaps those that have ended.
 pub(crate) fn add(child: Arc<dyn Running>) {
-    static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| {
-        // SAFETY: the function has the form that the call asks for, and unwinds never.
-        unsafe { libc::atexit(at_exit) };
-    });
     // A child whose server is slow to tell how it has ended is reaped by a later start.
     let ended = reap(|_| false, |child| child.has_ended_for_sure());
-    locked().all.push(child);
+    let mut children = locked();
+    if !children.has_handler {
+        // SAFETY: the function has the form that the call asks for, and unwinds never.
+        unsafe { libc::atexit(at_exit) };
+        children.has_handler = true;
+    }
+    children.all.push(child);
+    drop(children);
     drop(ended);
 }
 

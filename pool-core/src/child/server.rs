@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout},
     sys::{
-        signal::{SigSet, Signal},
+        signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
     },
     unistd::{ForkResult, Pid, fork, getpid, getppid},
@@ -208,16 +208,23 @@ impl Process {
     }
 
     /// Tells the parent what it does not know: that the process is there, then how it has ended.
-    /// `false` once all was told. What there is no room for now stays to be told; what cannot be
-    /// sent otherwise is given up, and the parent sees the socket closed after the process's end.
+    /// `false` once all was told. What there is no room for now stays to be told; a process that
+    /// the parent cannot be told of is killed.
     fn tell(&mut self) -> bool {
         if let Some(pidfd) = &self.untold {
             let numbers = [u64::from(self.pid.as_raw().unsigned_abs()), 0];
             let fd = Some(pidfd.as_fd());
-            if has_no_room(send_numbers(self.socket.as_fd(), Kind::Started, numbers, fd)) {
+            let sent = send_numbers(self.socket.as_fd(), Kind::Started, numbers, fd);
+            let refused = sent.as_ref().err().and_then(io::Error::raw_os_error);
+            if has_no_room(sent) {
                 return true;
             }
             self.untold = None;
+            if let Some(errno) = refused {
+                // Nothing would own it. It was not reaped, so the number is still its own.
+                let _ = kill(self.pid, Signal::SIGKILL);
+                not_started(&self.socket, errno);
+            }
         }
         let Some(status) = self.status else { return true };
         let numbers = [u64::from(status.cast_unsigned()), 0];
@@ -228,7 +235,8 @@ impl Process {
 /// Whether the socket or the kernel had no room for a packet, which passes.
 fn has_no_room(sent: io::Result<()>) -> bool {
     let errno = sent.err().and_then(|error| error.raw_os_error());
-    matches!(errno, Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+    let passing = [libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
+    errno.is_some_and(|errno| passing.contains(&errno))
 }
 
 /// This fails if the parent is gone; then this process ends, too.
@@ -247,7 +255,11 @@ mod tests {
     #[test]
     fn what_the_kernel_has_no_room_for_is_sent_later() {
         let later = |errno: Errno| has_no_room(Err(errno.into()));
-        assert!([Errno::EAGAIN, Errno::ENOBUFS, Errno::ENOMEM].into_iter().all(later));
+        assert!(
+            [Errno::EAGAIN, Errno::ENOBUFS, Errno::ENOMEM, Errno::ETOOMANYREFS]
+                .into_iter()
+                .all(later)
+        );
         assert!(![Errno::EPIPE, Errno::ECONNRESET].into_iter().any(later));
         assert!(!has_no_room(Ok(())));
     }

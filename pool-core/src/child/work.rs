@@ -64,9 +64,10 @@ fn run_portable<A: Wire, R: Wire>(
         let kept = argument.open_segments().map_err(|fault| FailureKind::Handle { fault })?;
         let mut decoder = Decoder::new();
         decoder.set_segments(&argument.ids);
-        let decoded = decoder.decode::<A>(&argument.bytes).map_err(FailureKind::of_item)?;
+        let decoded = decoder.decode::<A>(&argument.bytes).map(Compact::new);
+        let decoded = decoded.map_err(FailureKind::of_item)?;
         drop((kept, argument));
-        run(move || function(decoded))
+        run(move || function(decoded.into_inner()))
     })
 }
 
@@ -83,11 +84,13 @@ pub(crate) fn inherited_closure<R: Wire>(closure: Box<dyn FnOnce() -> R + Send>)
     Box::new(move || with_room::<(), R, _>(move || run(closure)))
 }
 
-/// Runs code of the user, and encodes what it returns.
+/// Runs code of the user, and encodes what it returns: a large value is moved through few functions,
+/// each of which may have a copy of it.
 fn run<R: Wire>(act: impl FnOnce() -> R) -> Result<Returned, FailureKind> {
-    let value = in_task(|| catch_unwind(AssertUnwindSafe(act))).map_err(take_panic)?;
+    let act = AssertUnwindSafe(|| Compact::new(act()));
+    let value = in_task(|| catch_unwind(act)).map_err(take_panic)?;
     let mut encoder = Encoder::new();
-    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(&value)));
+    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(&*value)));
     let bytes = encoded.map_err(take_panic)?.map_err(FailureKind::of_result)?;
     let segments = encoder.take_segments();
     // The value's end may be user code, too; it belongs to the function.

@@ -28,11 +28,14 @@ pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::
     ppoll(watched, limit.map(TimeSpec::from_duration), None)
 }
 
-/// Whether the descriptor is readable, now or within `limit`. A signal begins the limit anew.
+/// Whether the descriptor is readable, now or within `limit`, however many signals come.
 pub(crate) fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    // A limit beyond the range of the clock is none.
+    let until = Instant::now().checked_add(limit);
     loop {
-        match poll(&mut watched, Some(limit)) {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match poll(&mut watched, left) {
             Err(Errno::EINTR) => {}
             result => return result.is_ok_and(|ready| ready > 0),
         }

@@ -202,7 +202,8 @@ impl<R: Wire> Process<R> {
     }
 
     /// Gives the process up: the normal end of this process does not wait for it. It is among
-    /// [`active_children`](crate::active_children) until it has ended.
+    /// [`active_children`](crate::active_children) until it has ended. A process of Spawn that has
+    /// not begun when this one ends does not run.
     ///
     /// # Errors
     ///

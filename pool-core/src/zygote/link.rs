@@ -329,9 +329,12 @@ impl ZygoteLink {
             match self.report() {
                 Ok(Some(_)) => {}
                 Err(_) => return true,
-                Ok(None) if std::time::Instant::now() >= until => return false,
                 Ok(None) => {
-                    os::readable_within(self.control.as_fd(), limit);
+                    let left = until.saturating_duration_since(std::time::Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    os::readable_within(self.control.as_fd(), left);
                 }
             }
         }

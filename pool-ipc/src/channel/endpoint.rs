@@ -228,12 +228,17 @@ impl Endpoint {
         true
     }
 
+    /// Whether this process can see whether those of the other endpoints have ended.
+    pub(super) fn sees_processes(&self) -> bool {
+        self.channel.sees_processes()
+    }
+
     /// Recovers the slot in the way if its sender is seen to have ended.
     pub(super) fn recover(&self, blocked: Blocked) -> bool {
         let channel = &self.channel;
         // Most looks find a free slot: then nothing is asked.
         let recovered = blocked.writer().is_some()
-            && channel.sees_processes()
+            && self.sees_processes()
             && channel.parties().recover(blocked);
         if recovered {
             channel.memory.header.receivers.events.wake_all();
@@ -252,11 +257,13 @@ impl Drop for Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::channel::layout::Size;
+    use std::time::Duration;
 
-    #[test]
-    fn the_dead_are_found_in_the_namespaces_of_the_maker_only() {
+    use super::*;
+    use crate::channel::{Receiver, RecvError, layout::Size};
+
+    /// A channel of numbers, as a process sees it in its maker's namespaces or in others.
+    fn seen_from(is_foreign: bool) -> Channel {
         let size = Size {
             capacity: 1,
             stride: 2,
@@ -264,9 +271,29 @@ mod tests {
             has_regions: false,
             counts_until_done: true,
         };
+        let mut channel = Channel::new(Memory::new(size).unwrap()).unwrap();
+        channel.namespace ^= u64::from(is_foreign);
+        channel
+    }
+
+    #[test]
+    fn a_receiver_does_not_wait_for_a_slot_that_none_can_publish() {
         for is_foreign in [true, false] {
-            let mut channel = Channel::new(Memory::new(size).unwrap()).unwrap();
-            channel.namespace ^= u64::from(is_foreign);
+            let channel = seen_from(is_foreign);
+            let _never_published = channel.memory.ring.claim(Ticket::new(9, 1)).unwrap();
+            let (end, peer) = End::pair().unwrap();
+            drop(peer);
+            let endpoint = Endpoint::new(Arc::new(channel), Role::Receiver, end);
+            let receiver = Receiver::<u64>::new(Arc::new(endpoint));
+            let received = receiver.recv_timeout(Duration::from_secs(20));
+            assert!(matches!(received, Err(RecvError::Disconnected)), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn the_dead_are_found_in_the_namespaces_of_the_maker_only() {
+        for is_foreign in [true, false] {
+            let channel = seen_from(is_foreign);
             let (ring, other) = (channel.memory.ring, Ticket::new(9, 1));
             // No process of this namespace has the place.
             let _never_published = ring.claim(other).unwrap();

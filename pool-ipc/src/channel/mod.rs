@@ -39,7 +39,7 @@
 //! Processes in the PID and time namespaces of the channel's maker find out which others have
 //! ended. A child that was put into others cannot: it sends nothing
 //! ([`ProcessFault::ForeignNamespace`]), and behind a slot of the dead it waits until one of those
-//! has looked.
+//! has looked, or until there is no sender any more: then it receives nothing further.
 //!
 //! # Memory
 //!

@@ -209,11 +209,18 @@ impl<T: Wire> Receiver<T> {
         // The last sender may have sent something after the look at the ring.
         match taking.take() {
             Ok(()) => ControlFlow::Break(Ok(())),
-            // Its process is about to end: then the slot is recovered.
-            Err(blocked) if blocked.writer().is_some() && !self.endpoint.recover(blocked) => {
+            // Its process is about to end: then the slot is recovered. Outside the namespaces of
+            // the channel's maker that is never seen, and what lies behind the slot is lost.
+            Err(blocked)
+                if blocked.writer().is_some()
+                    && self.endpoint.sees_processes()
+                    && !self.endpoint.recover(blocked) =>
+            {
                 ControlFlow::Continue(())
             }
-            Err(blocked) if blocked.writer().is_some() => self.attempt(taking, look),
+            Err(blocked) if blocked.writer().is_some() && self.endpoint.sees_processes() => {
+                self.attempt(taking, look)
+            }
             Err(_) => ControlFlow::Break(Err(RecvError::Disconnected)),
         }
     }
