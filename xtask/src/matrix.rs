@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 use crate::deadline::{self, End};
 use crate::table;
 
 /// How many lines of a failed command are shown.
 const SHOWN_LINES: usize = 400;
+
+const SUITE_NOT_OPTIMISED: &str = "profile.release.package.pool-api.opt-level=0";
 
 /// A column of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,17 @@ impl Profile {
         match self {
             Profile::Debug => "debug",
             Profile::Release => "release",
+        }
+    }
+
+    /// The flags for cargo where tests are built. In release the crates are optimised, but not
+    /// `pool-api` with its tests, unless `POOL_FULL_COUNTS` is set: the conformance suite is more
+    /// machine code than all crates together, and takes four times as long with optimisations.
+    pub(crate) fn test_flags(self) -> &'static [&'static str] {
+        match self {
+            Profile::Debug => &[],
+            Profile::Release if env::var_os("POOL_FULL_COUNTS").is_some() => &["--release"],
+            Profile::Release => &["--release", "--config", SUITE_NOT_OPTIMISED],
         }
     }
 

@@ -84,8 +84,8 @@ pub(crate) fn inherited_closure<R: Wire>(closure: Box<dyn FnOnce() -> R + Send>)
     Box::new(move || with_room::<(), R, _>(move || run(closure)))
 }
 
-/// Runs code of the user, and encodes what it returns: a large value is moved through few functions,
-/// each of which may have a copy of it.
+/// Runs code of the user, and encodes what it returns. A large value is moved through few
+/// functions, each of which may have a copy of it.
 fn run<R: Wire>(act: impl FnOnce() -> R) -> Result<Returned, FailureKind> {
     let act = AssertUnwindSafe(|| Compact::new(act()));
     let value = in_task(|| catch_unwind(act)).map_err(take_panic)?;

@@ -22,7 +22,7 @@ pub(crate) fn add(
                 let complaint = format!("{} has no test target `{CONFORMANCE}`", FACADE.name);
                 return Err(Stop::Failed(complaint));
             }
-            let args = profile.flag().into_iter().chain(["--test", CONFORMANCE]);
+            let args = profile.test_flags().iter().copied().chain(["--test", CONFORMANCE]);
             let build = args.clone().chain(["--no-run"]);
             steps.run(workspace.cargo_for_all("test", build), BUILD)?;
             let run = args.chain(["--", "--method", method]);

@@ -12,14 +12,15 @@ use crate::workspace::{CONFORMANCE, LAYERS, Layer, Workspace};
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, profile: Profile) {
     let ours = workspace.clone();
     matrix.add("test programs are built", profile, move |steps| {
-        let args = profile.flag().into_iter().chain(["--tests", "--no-run"]);
+        let args = profile.test_flags().iter().copied().chain(["--tests", "--no-run"]);
         steps.run(ours.cargo_for_all("test", args), BUILD).map(drop)
     });
     add_unit(matrix, workspace, profile);
     for layer in LAYERS {
         let ours = workspace.clone();
         matrix.add(format!("{} tests", layer.name), profile, move |steps| {
-            let mut args: Vec<String> = profile.flag().into_iter().map(str::to_owned).collect();
+            let flags = profile.test_flags().iter();
+            let mut args: Vec<_> = flags.map(|flag| (*flag).to_owned()).collect();
             for target in own_targets(&ours, layer)? {
                 args.extend(["--test".to_owned(), target]);
             }
@@ -41,7 +42,7 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, profile: Profile) 
 pub(crate) fn add_unit(matrix: &mut Matrix, workspace: &Workspace, profile: Profile) {
     let ours = workspace.clone();
     matrix.add("unit tests", profile, move |steps| {
-        let args = profile.flag().into_iter().chain(["--lib", "--bins"]);
+        let args = profile.test_flags().iter().copied().chain(["--lib", "--bins"]);
         steps.run(ours.cargo_for_all("test", args.clone().chain(["--no-run"])), BUILD)?;
         steps.run(ours.cargo_for_all("test", args), TESTS).map(drop)
     });
