@@ -108,6 +108,7 @@ mod tests {
             name_of(type_name::<shared::Source>()),
             name_of(path(worker::worker_process_name)),
             type_name::<child::Portable>(),
+            type_name::<child::ChildStart>(),
             #[cfg(feature = "threads")]
             name_of(type_name::<crate::threads::ThreadBackend>()),
         ];

@@ -15,13 +15,14 @@ const PANIC: &str = "__rust_end_short_backtrace";
 /// Modules that call the user's code. `job` is not listed, since a task may have called it; nor is
 /// the rest of `child` and `process`.
 /// (`roles.rs` tests that these are the modules' names.)
-pub(crate) const CALLERS: [&str; 8] = [
+pub(crate) const CALLERS: [&str; 9] = [
     "pool_core::panic::",
     "pool_core::task::",
     "pool_core::hooks::",
     "pool_core::shared::",
     "pool_core::worker::",
     "pool_core::child::work::",
+    "pool_core::child::run::",
     "pool_core::threads::",
     "pool_core::process::thread::",
 ];
