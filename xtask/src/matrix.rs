@@ -16,6 +16,7 @@ use crate::table;
 /// How many lines of a failed command are shown.
 const SHOWN_LINES: usize = 400;
 
+/// The conformance suite is in `pool-api`.
 const SUITE_NOT_OPTIMISED: &str = "profile.release.package.pool-api.opt-level=0";
 
 /// A column of the matrix.

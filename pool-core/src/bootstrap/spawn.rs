@@ -34,10 +34,9 @@ use crate::os::{
 /// Starts a copy of this executable, which `entry.rs` takes over with `role`, `words` and `fds`.
 ///
 /// The copy has this process's arguments and its environment, in which `variables` are set, whose
-/// names differ. The
-/// descriptors get the numbers 3, 4, 5 … in the order given; all others are closed there. The
-/// caller must reap the copy. If the calling thread ends, a copy that has armed its parent-death
-/// signal ends as well.
+/// names differ. The descriptors get the numbers 3, 4, 5 … in the order given; all others are
+/// closed there. The caller must reap the copy. If the calling thread ends, a copy that has armed
+/// its parent-death signal ends as well.
 ///
 /// # Errors
 ///

@@ -15,13 +15,15 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::{mutex::lock, os};
 
+/// How long the server may take to say how a process has ended, once the kernel says that it has:
+/// a server that was stopped (SIGSTOP) says it later.
+pub(crate) const SERVER_LIMIT: Duration = Duration::from_secs(1);
+
 /// A process or thread that runs one function.
 pub(crate) trait Running: Send + Sync {
-    /// Whether it has ended; reaps it then. Waits for a server that knows how it has ended, if that
-    /// was stopped at most a second.
-    fn has_ended(&self) -> bool;
-    /// Whether it has ended and, without waiting, it is known how; reaps it then.
-    fn has_ended_for_sure(&self) -> bool;
+    /// Whether it has ended and it is known how; reaps it then. A server that knows how is waited
+    /// for at most for `limit`.
+    fn has_ended(&self, limit: Duration) -> bool;
     /// Waits until it has ended.
     fn wait(&self);
     /// Kills it; does nothing for a thread.
@@ -66,7 +68,7 @@ pub(super) fn locked() -> MutexGuard<'static, Children> {
 /// Lists a child, and reaps those that have ended.
 pub(crate) fn add(child: Arc<dyn Running>) {
     // A child whose server is slow to tell how it has ended is reaped by a later start.
-    let ended = reap(|_| false, |child| child.has_ended_for_sure());
+    let ended = reap(|_| false, Duration::ZERO);
     let mut children = locked();
     if !children.has_handler {
         // SAFETY: the function has the form that the call asks for, and unwinds never.
@@ -80,7 +82,7 @@ pub(crate) fn add(child: Arc<dyn Running>) {
 
 /// The children that have not ended.
 pub(crate) fn active() -> Vec<Arc<dyn Running>> {
-    drop(reap(|child| !child.has_own_fd(), |child| child.has_ended()));
+    drop(reap(|child| !child.has_own_fd(), SERVER_LIMIT));
     locked().all.clone()
 }
 
@@ -101,7 +103,7 @@ pub(crate) fn remove(child: &Arc<dyn Running>) {
 /// says nothing of them, are asked whether they have.
 fn reap(
     is_unwatched: impl Fn(&dyn Running) -> bool,
-    has_ended: impl Fn(&dyn Running) -> bool,
+    server_limit: Duration,
 ) -> Vec<Arc<dyn Running>> {
     let all = locked().all.clone();
     let fds = all.iter().map(|child| PollFd::new(child.fd(), PollFlags::POLLIN));
@@ -112,8 +114,8 @@ fn reap(
         .iter()
         .zip(&fds)
         .filter(|(child, fd)| unknown || fd.any() != Some(false) || is_unwatched(&***child));
-    let ended: Vec<_> =
-        asked.map(|(child, _)| child.clone()).filter(|child| has_ended(&**child)).collect();
+    let ended = asked.map(|(child, _)| child).filter(|child| child.has_ended(server_limit));
+    let ended: Vec<_> = ended.cloned().collect();
     ended.iter().for_each(remove);
     ended
 }
@@ -153,13 +155,9 @@ mod tests {
     }
 
     impl Running for Piped {
-        fn has_ended(&self) -> bool {
+        fn has_ended(&self, _: Duration) -> bool {
             self.was_asked.store(true, SeqCst);
             !self.has_own_fd() || os::readable_within(self.reader.as_fd(), Duration::ZERO)
-        }
-
-        fn has_ended_for_sure(&self) -> bool {
-            self.has_ended()
         }
 
         fn wait(&self) {}

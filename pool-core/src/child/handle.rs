@@ -21,7 +21,7 @@ use nix::{
 };
 
 use super::{
-    children::Running,
+    children::{Running, SERVER_LIMIT},
     messages::{Inbox, Kind, Message},
     run::Step,
     server_link::ServerLink,
@@ -32,10 +32,6 @@ use crate::{
     os::{self, ChildState, Listed},
     protocol::Received,
 };
-
-/// How long the server may take to say how a process has ended, once the kernel says that it has:
-/// a server that was stopped (SIGSTOP) says it later.
-const SERVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// The parts of a [`Child`].
 pub(crate) struct ChildParts {
@@ -283,12 +279,8 @@ impl Report {
 }
 
 impl Running for Child {
-    fn has_ended(&self) -> bool {
-        self.end().is_some()
-    }
-
-    fn has_ended_for_sure(&self) -> bool {
-        self.end_within(Duration::ZERO).is_some()
+    fn has_ended(&self, limit: Duration) -> bool {
+        self.end_within(limit).is_some()
     }
 
     fn wait(&self) {
@@ -367,7 +359,7 @@ mod tests {
     #[test]
     fn a_status_that_was_lost_is_unknown() {
         let (child, theirs) = ended_child();
-        assert!(!child.has_ended_for_sure());
+        assert!(!child.has_ended(Duration::ZERO));
         drop(theirs);
         assert!(child.wait_within(Some(Duration::from_secs(60))));
         assert!(matches!(child.end(), Some(End::Death(ExitStatus::Unknown))));

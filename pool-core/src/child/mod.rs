@@ -24,7 +24,7 @@ mod server;
 mod server_link;
 mod work;
 
-pub(crate) use children::Running;
+pub(crate) use children::{Running, SERVER_LIMIT};
 pub(crate) use config::ChildConfig;
 pub(crate) use fork_locks::ForkLocks;
 pub(crate) use handle::{Child, ChildParts, End, Outcome};

@@ -175,10 +175,7 @@ impl Server {
 
     /// Kills a process that the parent could not take over.
     fn kill(&self, pid: i32) {
-        if self.processes.iter().any(|process| process.is(pid)) {
-            // It was not reaped, so the number is its own.
-            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        self.processes.iter().filter(|process| process.is(pid)).for_each(Process::kill);
     }
 
     fn become_process(&self, socket: &OwnedFd, starter: Pid) -> ! {
@@ -203,6 +200,13 @@ impl Process {
         self.pid.as_raw() == pid && self.status.is_none()
     }
 
+    fn kill(&self) {
+        // Once it was reaped the number may be another process's.
+        if self.status.is_none() {
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
+    }
+
     fn has_unsent(&self) -> bool {
         self.untold.is_some() || self.status.is_some()
     }
@@ -221,8 +225,7 @@ impl Process {
             }
             self.untold = None;
             if let Some(errno) = refused {
-                // Nothing would own it. It was not reaped, so the number is still its own.
-                let _ = kill(self.pid, Signal::SIGKILL);
+                self.kill(); // no handle would own it
                 not_started(&self.socket, errno);
             }
         }
@@ -247,6 +250,8 @@ fn not_started(socket: &OwnedFd, errno: i32) {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
     use super::{
         super::{messages::Inbox, packet_pair},
         *,
@@ -262,6 +267,20 @@ mod tests {
         );
         assert!(![Errno::EPIPE, Errno::ECONNRESET].into_iter().any(later));
         assert!(!has_no_room(Ok(())));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_told_of_is_killed_unless_it_was_reaped() {
+        for (status, signal) in [(None, Signal::SIGKILL), (Some(0), Signal::SIGTERM)] {
+            let mut program = Command::new("sleep").arg("600").spawn().unwrap();
+            let pid = Pid::from_raw(program.id().cast_signed());
+            let (_, socket) = packet_pair().unwrap();
+            let untold = Some(os::pidfd_open(pid).unwrap());
+            Process { pid, socket, untold, status }.tell();
+            // SIGKILL is first, if it was sent.
+            kill(pid, Signal::SIGTERM).unwrap();
+            assert_eq!(program.wait().unwrap().signal(), Some(signal as i32), "{status:?}");
+        }
     }
 
     #[test]

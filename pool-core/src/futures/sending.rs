@@ -129,32 +129,31 @@ impl ProcessQueue {
         drop(inside);
         // Locked until the call is with the session: `withdraw` finds it here or there.
         let mut in_flight = lock(&self.in_flight);
+        let mut taken_back = None; // dropped without the lock
         let sent = encoded.map(|encoded| {
-            encoded.map(|encoded| {
-                let Encoded { items, call, terms, measure } = encoded;
-                let EncodedItems { block, carried, bytes, .. } = items;
-                if !in_flight.hand_over(index, bytes) {
-                    session.free_items(block);
-                    return Some(carried); // dropped without the lock
-                }
-                let what = (self.allocator.job, call, measure);
-                let (Terms { limit, grace, retries, worker }, one) =
-                    (terms, Chunk::new(what, block, index, (1, 1)));
-                let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
-                if let Some(carried) = carried {
-                    session.keep_segments(block, carried);
-                }
-                session.submit(&mut buffers.released, Some(chunk));
-                None
-            })
+            let Some(Encoded { items, call, terms, measure }) = encoded else { return false };
+            let EncodedItems { block, carried, bytes, .. } = items;
+            if !in_flight.hand_over(index, bytes) {
+                session.free_items(block);
+                taken_back = Some(carried);
+                return true;
+            }
+            let what = (self.allocator.job, call, measure);
+            let (Terms { limit, grace, retries, worker }, one) =
+                (terms, Chunk::new(what, block, index, (1, 1)));
+            let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
+            if let Some(carried) = carried {
+                session.keep_segments(block, carried);
+            }
+            session.submit(&mut buffers.released, Some(chunk));
+            true
         });
         in_flight.put_buffers(buffers);
         drop(in_flight);
-        let sent = sent?;
-        if let Some(Some(_taken_back)) = &sent {
+        if taken_back.is_some() {
             self.recount();
         }
-        Ok(sent.is_some())
+        sent
     }
 
     /// Sends the calls that may be sent now; whether that failed a future, and how many calls have
@@ -175,15 +174,15 @@ impl ProcessQueue {
                 lock(&self.in_flight).let_go_of_line();
                 return (failed, left);
             }
-            lock(&self.in_flight).let_go_of_line();
+            left += 1;
             if let Err(error) = sent {
                 failed = true;
                 lock(&self.in_flight).end(index);
                 receiver.fail(error);
             }
             drop_quietly(unsent);
-            left += 1;
             in_flight = lock(&self.in_flight);
+            in_flight.let_go_of_line();
         }
     }
 

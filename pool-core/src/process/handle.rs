@@ -11,7 +11,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    child::{Child, Message, Outcome, Running, children},
+    child::{Child, Message, Outcome, Running, SERVER_LIMIT, children},
     error::{Cause, Error, ProcessError},
     stack::with_room,
     start_method::StartMethod,
@@ -111,7 +111,7 @@ impl<R: Wire> Process<R> {
     /// false.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.is_mine() && !either!(&self.run, one => one.has_ended())
+        self.is_mine() && !either!(&self.run, one => one.has_ended(SERVER_LIMIT))
     }
 
     /// How it is, or how it ended. In a process that was forked from the one that has started it:
@@ -308,7 +308,7 @@ impl<R: Wire> Drop for Process<R> {
             return;
         }
         self.stop_watching();
-        if either!(&self.run, one => one.has_ended()) {
+        if either!(&self.run, one => one.has_ended(SERVER_LIMIT)) {
             self.unlist();
         }
     }

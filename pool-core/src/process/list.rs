@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 
 use crate::{
     bootstrap,
-    child::{Running, children, identity},
+    child::{Running, SERVER_LIMIT, children, identity},
     hooks::is_in_daemon,
     os,
 };
@@ -56,7 +56,7 @@ impl ActiveChild {
     /// Whether it has not ended yet.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !self.0.has_ended()
+        !self.0.has_ended(SERVER_LIMIT)
     }
 }
 

@@ -188,12 +188,8 @@ impl<R: Send + 'static> ThreadRun<R> {
 impl<R: Send + 'static> Running for ThreadRun<R> {
     /// The destructors of its thread-local values may still run, and are not waited for here: they
     /// may wait for the caller.
-    fn has_ended(&self) -> bool {
+    fn has_ended(&self, _: Duration) -> bool {
         lock(&self.state).end.is_some()
-    }
-
-    fn has_ended_for_sure(&self) -> bool {
-        self.has_ended()
     }
 
     fn wait(&self) {

@@ -211,15 +211,12 @@ impl<T: Wire> Receiver<T> {
             Ok(()) => ControlFlow::Break(Ok(())),
             // Its process is about to end: then the slot is recovered. Outside the namespaces of
             // the channel's maker that is never seen, and what lies behind the slot is lost.
-            Err(blocked)
-                if blocked.writer().is_some()
-                    && self.endpoint.sees_processes()
-                    && !self.endpoint.recover(blocked) =>
-            {
-                ControlFlow::Continue(())
-            }
             Err(blocked) if blocked.writer().is_some() && self.endpoint.sees_processes() => {
-                self.attempt(taking, look)
+                if self.endpoint.recover(blocked) {
+                    self.attempt(taking, look)
+                } else {
+                    ControlFlow::Continue(())
+                }
             }
             Err(_) => ControlFlow::Break(Err(RecvError::Disconnected)),
         }
