@@ -6,9 +6,9 @@ use pool_ipc::{Encoder, Wire, batch};
 
 use super::{
     collector::{Collector, Values},
+    processes::Way,
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Transport,
 };
 use crate::{
     cancel::CancelToken,
@@ -47,28 +47,28 @@ pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
     bytes as u64
 }
 
-impl<F: Form> Sink<F> for Weighed<F::Output> {
+impl<R: Wire> Sink<R> for Weighed<R> {
     type Stop = Error;
 
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
-        let (reader, _) = batch.reader::<F::Output>();
+    fn batch(&mut self, batch: &ResultBatch, way: &mut Way) {
+        let (reader, _) = batch.reader::<R>();
         let extent = |index| reader.extent(index).unwrap_or((0, 0));
         let last = batch.count.saturating_sub(1);
         self.bytes += extent(last).1.saturating_sub(extent(0).0) as u64;
-        self.values.batch(batch, transport);
+        self.values.batch(batch, way);
     }
 
-    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
+    fn values(&mut self, first: ItemIndex, values: Vec<R>) {
         self.bytes += values.iter().map(|value| weight_of(value, self.exact)).sum::<u64>();
-        Sink::<F>::values(&mut self.values, first, values);
+        self.values.values(first, values);
     }
 
     fn failed(&mut self, error: TaskError) {
-        Sink::<F>::failed(&mut self.values, error);
+        self.values.failed(error);
     }
 
     fn take_stop(&mut self) -> Option<Error> {
-        Sink::<F>::take_stop(&mut self.values)
+        self.values.take_stop()
     }
 }
 
@@ -93,7 +93,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
     fn go_on_here(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
         let _inside = InCall::enter(self.job.backend(), Inside::Call);
         let passed = self.job.pass(false, &mut self.sink);
-        if let Some(error) = Sink::<F>::take_stop(&mut self.sink) {
+        if let Some(error) = self.sink.take_stop() {
             return Err(error);
         }
         passed?;

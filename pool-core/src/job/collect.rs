@@ -4,9 +4,9 @@ use pool_ipc::{Wire, rkyv::Archive};
 
 use super::{
     collector::{Collector, Each, Values, bad_result},
+    processes::Way,
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Transport,
 };
 use crate::{
     error::{Error, TaskError},
@@ -23,11 +23,11 @@ struct Views<G> {
     failed: Option<TaskError>,
 }
 
-impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for Views<G> {
+impl<R: Wire, G: FnMut(u64, &R::Archived)> Sink<R> for Views<G> {
     type Stop = Error;
 
-    fn batch(&mut self, batch: &ResultBatch, _: &mut Transport<F>) {
-        let (reader, _) = batch.reader::<F::Output>();
+    fn batch(&mut self, batch: &ResultBatch, _: &mut Way) {
+        let (reader, _) = batch.reader::<R>();
         for index in 0..batch.count {
             let position = batch.first.after(index);
             let read = reader.view(index, |archived| (self.read)(position.number(), archived));
@@ -37,10 +37,10 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
         }
     }
 
-    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
+    fn values(&mut self, first: ItemIndex, values: Vec<R>) {
         for (position, value) in first.onwards().zip(values) {
             let bytes = pool_ipc::to_bytes(&value);
-            match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
+            match bytes.as_deref().map(pool_ipc::view_bytes::<R>) {
                 Ok(Ok(archived)) => (self.read)(position.number(), archived),
                 Ok(Err(fault)) | Err(&fault) => {
                     self.failed.get_or_insert_with(|| bad_result(WorkerId::FIRST, position, fault));
@@ -127,7 +127,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         F::Output: Wire,
         G: FnMut(u64, &<F::Output as Archive>::Archived),
     {
-        self.one_at_a_time();
+        self.progress().one_at_a_time();
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::View);
         let mut sink = Views { read, failed: None };

@@ -4,14 +4,13 @@
 //! Invariant: of each item that has ended one outcome is kept, up to the first one that ends the
 //! job.
 
-use pool_ipc::WireFault;
+use pool_ipc::{Wire, WireFault};
 
-use super::{reorder::Arrivals, run::Sink, transport::Transport};
+use super::{processes::Way, reorder::Arrivals, run::Sink};
 use crate::{
     error::{Cause, Error, TaskError},
     ids::{ItemIndex, WorkerId},
     session::ResultBatch,
-    task::Form,
 };
 
 pub(crate) fn bad_result(worker: WorkerId, index: ItemIndex, fault: WireFault) -> TaskError {
@@ -109,20 +108,20 @@ fn kept<R, K: Keep<R> + ?Sized>(
     }
 }
 
-impl<F: Form, K: Keep<F::Output>> Sink<F> for Collector<F::Output, K> {
+impl<R: Wire, K: Keep<R>> Sink<R> for Collector<R, K> {
     type Stop = K::Stop;
 
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
+    fn batch(&mut self, batch: &ResultBatch, way: &mut Way) {
         let Self { keep, arrivals, stopped } = self;
         arrivals.add(batch.first, |out| {
-            transport.decode(batch, out, |index, value| {
+            way.decode(batch, out, |index, value| {
                 let outcome = value.map_err(|fault| bad_result(batch.worker(), index, fault));
                 kept(keep, stopped, index, outcome)
             });
         });
     }
 
-    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
+    fn values(&mut self, first: ItemIndex, values: Vec<R>) {
         let Self { keep, arrivals, stopped } = self;
         arrivals.add(first, |out| keep.keep_all(first, values, out, stopped));
     }

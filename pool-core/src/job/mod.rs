@@ -2,7 +2,7 @@
 //! results.
 //!
 //! * `options.rs`: the options of a call.
-//! * `run.rs`: the loop.
+//! * `run.rs`: the loop; `progress.rs`: how far a job is, without its types.
 //! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: cuts an input without a
 //!   pool.
 //! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
@@ -28,6 +28,7 @@ mod knots;
 mod leaked;
 mod options;
 mod processes;
+mod progress;
 mod reorder;
 mod run;
 mod single;

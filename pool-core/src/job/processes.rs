@@ -9,18 +9,18 @@ use pool_ipc::{
 
 use super::{
     item_allocator::{EncodedItems, ItemAllocator},
-    leaked::LeakFlag,
+    leaked::{Borrows, LeakFlag},
     options::{JobOptions, Opening},
     target::Target,
-    transfer::{Arrival, Cut, Load, Sent},
+    transfer::{Cut, Load, Sent},
 };
 use crate::{
     compact::Compact,
-    engine::{Awaited, Chunk, JobId, MeasureResults, measure_results},
+    engine::{Awaited, Chunk, JobId, MeasureResults},
     error::Error,
     ids::ItemIndex,
-    session::{Buffers, NewJob, ResultBatch, Session},
-    task::{Call, Form},
+    session::{Buffers, Message, NewJob, ResultBatch, Session},
+    task::Call,
 };
 
 /// A batch up to this size is copied as a whole before its values are checked, a larger one value
@@ -29,9 +29,19 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 /// Bytes for items of unknown size in the first chunk, and for a context.
 const FIRST_GUESS: usize = 2048;
 
-pub(crate) struct ProcessTransport<F: Form> {
+/// The way of items that are an `A`.
+pub(crate) struct ProcessTransport<A> {
+    pub(super) way: Way,
+    /// An item that was pulled but did not fit into the last chunk.
+    pending: Option<Compact<A>>,
+}
+
+/// The part that has no types of the user.
+pub(super) struct Way {
     allocator: ItemAllocator,
     call: Call,
+    /// Measures the results of a chunk whose worker died.
+    measure: MeasureResults,
     /// The context's number and its offset in the arena.
     context: (u64, u64),
     /// How long one item may take.
@@ -42,8 +52,6 @@ pub(crate) struct ProcessTransport<F: Form> {
     retries: u32,
     /// `None` once the job is closed.
     buffers: Option<Box<Buffers>>,
-    /// An item that was pulled but did not fit into the last chunk.
-    pending: Option<Compact<F::Item>>,
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: ItemIndex,
@@ -54,10 +62,72 @@ pub(crate) struct ProcessTransport<F: Form> {
     cut_off: bool,
 }
 
-impl<F: Form> ProcessTransport<F> {
+impl<A: Wire> ProcessTransport<A> {
+    /// A way for items that did not begin.
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, pending: None }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        items: &mut impl Iterator<Item = A>,
+        cut: Cut,
+    ) -> Result<Sent, Error> {
+        let packed = self.pack(items, cut)?;
+        Ok(self.way.submit(packed))
+    }
+
+    /// Sends the one item of the job and waits for its result.
+    pub(super) fn exchange(&mut self, item: A, awaited: Awaited) -> Result<(), Error> {
+        let cut = Cut { most: 1, timed: false, idle: true, until: None };
+        let packed = self.pack(&mut iter::once(item), cut)?;
+        let (chunk, _) = packed.expect("an idle job waits for room");
+        let buffers = buffers(&mut self.way.buffers);
+        self.way.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
+    }
+
+    /// Encodes items for the next chunk; if there is no chunk, returns the reason.
+    #[inline]
+    fn pack(
+        &mut self,
+        items: &mut impl Iterator<Item = A>,
+        cut: Cut,
+    ) -> Result<Result<(Chunk, Load), Sent>, Error> {
+        let first = match self.pending.take() {
+            Some(pending) => pending.into_inner(),
+            None => match items.next() {
+                Some(first) => first,
+                None => return Ok(Err(Sent::Exhausted)),
+            },
+        };
+        let way = &mut self.way;
+        let (most, guess) = way.sizes(cut.most, head_len::<A>(1));
+        let encoded = way.allocator.encode::<A, _>(
+            buffers(&mut way.buffers),
+            (first, items),
+            &mut self.pending,
+            (most, guess),
+            (cut.idle, cut.until),
+            Some(way.next_index),
+        )?;
+        Ok(way.chunk(encoded, cut.timed, most, head_len::<A>(most)))
+    }
+
+    /// How many items were pulled.
+    pub(super) fn pulled(&self) -> u64 {
+        self.way.next_index.number() + u64::from(self.pending.is_some())
+    }
+}
+
+fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
+    buffers.as_mut().expect("it goes with the job")
+}
+
+impl Way {
     pub(crate) fn open(
         session: Arc<Session>,
-        call: Call,
+        (call, measure): (Call, MeasureResults),
+        borrows: Borrows,
         options: &JobOptions,
         opening: Opening,
     ) -> Result<Self, Error> {
@@ -69,18 +139,22 @@ impl<F: Form> ProcessTransport<F> {
             limited: options.task_timeout.is_some(),
         })?;
         let limit = session.items_limit();
+        let leaked = match borrows {
+            Borrows::Parts(leaked) => Some(leaked),
+            Borrows::Nothing | Borrows::Captures => None,
+        };
         Ok(Self {
             allocator: ItemAllocator { session, job, limit, waits: true },
             call,
+            measure,
             limit: options.task_timeout,
             grace: options.timeout_grace.unwrap_or_default(),
             retries: options.retries,
             context: (0, 0),
-            pending: None,
             bytes_per_item: 0,
             next_index: ItemIndex::FIRST,
             target: Target::Any,
-            leaked: None,
+            leaked,
             cut_off: false,
             buffers: Some(buffers),
         })
@@ -95,11 +169,6 @@ impl<F: Form> ProcessTransport<F> {
         self.target = target;
     }
 
-    /// Makes the end of the job wait until no task of it runs any more.
-    pub(super) fn set_leak_flag(&mut self, leaked: LeakFlag) {
-        self.leaked = Some(leaked);
-    }
-
     /// Makes it a background job: from now on its arrivals are announced to the queue that
     /// has the job `queue`, under the returned number.
     pub(super) fn go_to_background(&mut self, queue: JobId) -> u64 {
@@ -108,13 +177,9 @@ impl<F: Form> ProcessTransport<F> {
         self.allocator.job.0
     }
 
-    fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
-        buffers.as_mut().expect("it goes with the job")
-    }
-
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
-        let (allocator, buffers) = (&self.allocator, Self::buffers(&mut self.buffers));
+        let (allocator, buffers) = (&self.allocator, buffers(&mut self.buffers));
         let (one, sizes) = ((context, &mut iter::empty()), (1, FIRST_GUESS));
         let encoded =
             allocator.encode::<C, _>(buffers, one, &mut None, sizes, (true, None), None)?;
@@ -124,69 +189,39 @@ impl<F: Form> ProcessTransport<F> {
         Ok(())
     }
 
-    pub(super) fn send(
-        &mut self,
-        items: &mut impl Iterator<Item = F::Item>,
-        cut: Cut,
-    ) -> Result<Sent, Error> {
-        Ok(match self.pack(items, cut)? {
-            Ok((chunk, load)) => {
-                let buffers = Self::buffers(&mut self.buffers);
-                self.allocator.session.submit(&mut buffers.released, Some(chunk));
-                Sent::Load(load)
-            }
-            Err(sent) => sent,
-        })
-    }
-
-    /// Sends the one item of the job and waits for its result.
-    pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
-        let cut = Cut { most: 1, timed: false, idle: true, until: None };
-        let packed = self.pack(&mut iter::once(item), cut)?;
-        let (chunk, _) = packed.expect("an idle job waits for room");
-        let buffers = Self::buffers(&mut self.buffers);
-        self.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
-    }
-
-    /// Encodes items for the next chunk; if there is no chunk, returns the reason.
-    #[inline]
-    fn pack(
-        &mut self,
-        items: &mut impl Iterator<Item = F::Item>,
-        cut: Cut,
-    ) -> Result<Result<(Chunk, Load), Sent>, Error> {
-        let first = match self.pending.take() {
-            Some(pending) => pending.into_inner(),
-            None => match items.next() {
-                Some(first) => first,
-                None => return Ok(Err(Sent::Exhausted)),
-            },
-        };
-        let most = cut.most.min(self.most_by_room()).max(1);
+    /// The most items of the next chunk, whose head takes no more than an eighth of the arena, and
+    /// the bytes that they may need. `head`: the bytes of the head for one item.
+    fn sizes(&self, most: usize, head: usize) -> (usize, usize) {
+        let by_room = usize::try_from(self.allocator.limit / 8 / head.max(1) as u64)
+            .unwrap_or(usize::MAX)
+            .min(u32::MAX as usize / 2);
+        let most = most.min(by_room).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items that fit one at a time.
         let enough = usize::try_from(self.allocator.limit / 4).unwrap_or(usize::MAX);
-        let guess = per_item.saturating_mul(most).max(FIRST_GUESS).min(enough);
-        let encoded = self.allocator.encode::<F::Item, _>(
-            Self::buffers(&mut self.buffers),
-            (first, items),
-            &mut self.pending,
-            (most, guess),
-            (cut.idle, cut.until),
-            Some(self.next_index),
-        )?;
+        (most, per_item.saturating_mul(most).max(FIRST_GUESS).min(enough))
+    }
+
+    /// The chunk of items that were encoded; `head`: the bytes of their head.
+    fn chunk(
+        &mut self,
+        encoded: Option<EncodedItems>,
+        timed: bool,
+        most: usize,
+        head: usize,
+    ) -> Result<(Chunk, Load), Sent> {
         let Some(EncodedItems { block, carried, count, used, bytes }) = encoded else {
-            return Ok(Err(Sent::NoRoom));
+            return Err(Sent::NoRoom);
         };
-        self.bytes_per_item = used.saturating_sub(head_len::<F::Item>(most)) / count;
+        self.bytes_per_item = used.saturating_sub(head) / count;
         let exclusive = (bytes - block.len) as usize;
         let allocator = &self.allocator;
         if let Some(carried) = carried {
             allocator.session.keep_segments(block, carried);
         }
-        let what = (allocator.job, self.call, measure_results::<F::Output> as MeasureResults);
+        let what = (allocator.job, self.call, self.measure);
         let chunk = Chunk {
-            timed: cut.timed,
+            timed,
             context: self.context,
             bytes,
             limit: self.limit,
@@ -198,15 +233,18 @@ impl<F: Form> ProcessTransport<F> {
         self.next_index = self.next_index.after(count);
         self.target.advance();
         let load = Load { chunks: 1, items: count, bytes: used + exclusive, room: bytes as usize };
-        Ok(Ok((chunk, load)))
+        Ok((chunk, load))
     }
 
-    /// The most items whose head takes no more than an eighth of the arena.
-    fn most_by_room(&self) -> usize {
-        let per_item = head_len::<F::Item>(1).max(1) as u64;
-        usize::try_from(self.allocator.limit / 8 / per_item)
-            .unwrap_or(usize::MAX)
-            .min(u32::MAX as usize / 2)
+    fn submit(&mut self, packed: Result<(Chunk, Load), Sent>) -> Sent {
+        match packed {
+            Ok((chunk, load)) => {
+                let buffers = buffers(&mut self.buffers);
+                self.allocator.session.submit(&mut buffers.released, Some(chunk));
+                Sent::Load(load)
+            }
+            Err(sent) => sent,
+        }
     }
 
     pub(super) fn backend(&self) -> usize {
@@ -229,7 +267,7 @@ impl<F: Form> ProcessTransport<F> {
 
     /// Releases what was read since the last time.
     pub(super) fn flush(&mut self) {
-        let buffers = Self::buffers(&mut self.buffers);
+        let buffers = buffers(&mut self.buffers);
         if !buffers.released.is_empty() {
             self.allocator.session.submit(&mut buffers.released, None);
         }
@@ -238,7 +276,7 @@ impl<F: Form> ProcessTransport<F> {
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         self.flush();
         let ItemAllocator { session, job, .. } = &self.allocator;
-        session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)
+        session.next(*job, awaited, &mut buffers(&mut self.buffers).taken)
     }
 
     /// Takes what has arrived, without waiting. `poll`: first reads the messages of workers and
@@ -247,7 +285,7 @@ impl<F: Form> ProcessTransport<F> {
         self.allocator.refuse_if_foreign()?;
         self.flush();
         let ItemAllocator { session, job, .. } = &self.allocator;
-        session.take_messages(*job, poll, &mut Self::buffers(&mut self.buffers).taken)
+        session.take_messages(*job, poll, &mut buffers(&mut self.buffers).taken)
     }
 
     /// Takes what had finished when the call was cancelled, also what no thread has collected.
@@ -256,35 +294,30 @@ impl<F: Form> ProcessTransport<F> {
         let _ = self.take(true);
     }
 
-    /// How many items were pulled.
-    pub(super) fn pulled(&self) -> u64 {
-        self.next_index.number() + u64::from(self.pending.is_some())
-    }
-
     #[inline]
-    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
-        Self::buffers(&mut self.buffers).taken.pop_front().map(Arrival::Message)
+    pub(super) fn next_message(&mut self) -> Option<Message> {
+        buffers(&mut self.buffers).taken.pop_front()
     }
 
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
-        Self::buffers(&mut self.buffers).released.extend(batch.slot());
+        buffers(&mut self.buffers).released.extend(batch.slot());
     }
 
-    pub(super) fn decode<T>(
+    pub(super) fn decode<R: Wire, T>(
         &mut self,
         batch: &ResultBatch,
         out: &mut Vec<T>,
-        mut made: impl FnMut(ItemIndex, Result<F::Output, WireFault>) -> Option<T>,
+        mut made: impl FnMut(ItemIndex, Result<R, WireFault>) -> Option<T>,
     ) {
         let (allocator, cut_off) = (&self.allocator, &mut self.cut_off);
-        let Buffers { scratch, decoder, .. } = Self::buffers(&mut self.buffers);
+        let Buffers { scratch, decoder, .. } = buffers(&mut self.buffers);
         if batch.has_segments() {
             decoder.set_segments(&batch.segments());
         } else {
             decoder.clear_segments();
         }
-        let (mut reader, mut private) = batch.reader::<F::Output>();
+        let (mut reader, mut private) = batch.reader::<R>();
         let end = batch.count.checked_sub(1).and_then(|last| reader.extent(last).ok());
         if let Some((_, end)) = end
             && !private
@@ -296,7 +329,7 @@ impl<F: Form> ProcessTransport<F> {
             reader = unsafe { BatchReader::new(scratch.as_ptr(), end, reader.capacity()) };
             private = true;
         }
-        let mut made_of = |index: usize, value: Result<F::Output, WireFault>| match value {
+        let mut made_of = |index: usize, value: Result<R, WireFault>| match value {
             Err(why) if allocator.check_for_end(&why) => {
                 *cut_off = true;
                 None
@@ -312,7 +345,7 @@ impl<F: Form> ProcessTransport<F> {
     }
 }
 
-impl<F: Form> Drop for ProcessTransport<F> {
+impl Drop for Way {
     fn drop(&mut self) {
         if !self.allocator.session.is_foreign()
             && let Some(buffers) = self.buffers.take()

@@ -50,21 +50,25 @@ impl<T> Arrivals<T> {
 
     /// Has `fill` append the values from position `first` on to the right vector.
     pub(super) fn add(&mut self, first: ItemIndex, fill: impl FnOnce(&mut Vec<T>)) {
-        if !self.ordered {
+        if !self.ordered || first == self.next {
             let before = self.ready.len();
             fill(&mut self.ready);
-            if let Some(noted) = &mut self.noted {
-                note(noted, first..first.after(self.ready.len() - before));
-            }
-        } else if first == self.next {
-            let before = self.ready.len();
-            fill(&mut self.ready);
-            self.next = first.after(self.ready.len() - before);
-            self.catch_up();
+            self.added(first, before);
         } else {
             let mut values = Vec::new();
             fill(&mut values);
             self.early.insert(first, values);
+        }
+    }
+
+    /// Values from position `first` on have come behind the `before` that were ready.
+    fn added(&mut self, first: ItemIndex, before: usize) {
+        let behind = first.after(self.ready.len() - before);
+        if self.ordered {
+            self.next = behind;
+            self.catch_up();
+        } else if let Some(noted) = &mut self.noted {
+            note(noted, first..behind);
         }
     }
 

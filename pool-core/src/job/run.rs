@@ -10,13 +10,15 @@ use std::{
 
 use super::{
     input::Input,
-    options::{JobOptions, check_cancelled},
-    transfer::{Arrival, Cut, Load, Sent},
-    transport::Transport,
+    options::JobOptions,
+    processes::Way,
+    progress::Progress,
+    transfer::Arrival,
+    transport::{Arrived, Transport},
 };
 use crate::{
     cancel::CancelToken,
-    engine::{Awaited, JobId, Pace, Sizer, Window},
+    engine::{JobId, Pace},
     error::{Error, TaskError},
     ids::ItemIndex,
     reentrancy::{InCall, Inside},
@@ -32,36 +34,21 @@ const STARVES_FOR: Duration = Duration::from_millis(1);
 pub struct Job<F: Form, I> {
     transport: Transport<F>,
     items: Input<I>,
-    /// Items of the input that are still to be pulled, if the caller limited them.
-    left: Option<usize>,
-    exhausted: bool,
-    sizer: Sizer,
-    window: Window,
-    cancel: Option<CancelToken>,
-    lazy: bool,
-    /// Whether the consumer takes results one by one: items count as under way until then.
-    by_one: bool,
-    /// The most arrivals to take at once.
-    most_arrivals: usize,
-    /// The arena is full and no chunk of this job is in flight: only other jobs can free space.
-    starves: bool,
+    progress: Progress,
 }
 
 impl<F: Form, I> fmt::Debug for Job<F, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("exhausted", &self.exhausted)
-            .field("window", &self.window)
-            .finish_non_exhaustive()
+        f.debug_struct("Job").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
 /// The receiver of the loop's results.
-pub(super) trait Sink<F: Form> {
+pub(super) trait Sink<R> {
     /// Why the job ends before its last item.
     type Stop;
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>);
-    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>);
+    fn batch(&mut self, batch: &ResultBatch, way: &mut Way);
+    fn values(&mut self, first: ItemIndex, values: Vec<R>);
     fn failed(&mut self, error: TaskError);
     /// Takes the first reason why the job ends, if there is one.
     fn take_stop(&mut self) -> Option<Self::Stop>;
@@ -77,28 +64,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     ) -> Self {
         let target = options.target(workers);
         transport.set_target(target);
-        let window = Window::new(options.max_tasks_active, workers, target.pace(pace));
         let inside = InCall::enter(transport.backend(), Inside::Call);
         let len = options.len_of(&items);
         drop(inside);
-        let mut sizer = Sizer::new(options.sizing(), workers, len, window.most_in_chunk());
-        // That of the very workers: the pool's setting may have changed since they were claimed.
-        if let Some(tasks) = transport.lifespan() {
-            sizer.limit(usize::try_from(tasks.get()).unwrap_or(usize::MAX));
-        }
-        Self {
-            transport,
-            items: Input::new(items),
-            left: options.iterable_len,
-            exhausted: options.iterable_len == Some(0),
-            sizer,
-            window,
-            cancel: options.cancel.clone(),
-            lazy: pace == Pace::Lazy,
-            by_one: false,
-            most_arrivals: usize::MAX,
-            starves: false,
-        }
+        let lifespan = transport.lifespan();
+        let progress = Progress::new(options, (target, workers), lifespan, len, pace);
+        Self { transport, items: Input::new(items), progress }
     }
 
     /// Makes it a background job: see [`Transport::go_to_background`].
@@ -117,13 +88,13 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// When a thread has to look at a job without a caller although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
-        let soon = self.starves.then(|| Instant::now() + STARVES_FOR);
+        let soon = self.progress.starves().then(|| Instant::now() + STARVES_FOR);
         soon.into_iter().chain(self.transport.due()).min()
     }
 
     /// The token that may end it.
     pub(super) fn token(&self) -> Option<&CancelToken> {
-        self.cancel.as_ref()
+        self.progress.token()
     }
 
     /// The identity of the backend that runs this job.
@@ -131,24 +102,19 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.transport.backend()
     }
 
+    /// How far it is.
+    pub(super) fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
     /// The number of items, if the input tells it.
     pub(super) fn known_len(&self) -> Option<u64> {
-        self.sizer.len()
-    }
-
-    /// Takes arrivals one at a time, since each may hold the consumer up for long.
-    pub(super) fn one_at_a_time(&mut self) {
-        self.most_arrivals = 1;
-    }
-
-    /// Lets items count as under way until [`Job::yielded`] says that the consumer has them.
-    pub(super) fn yield_one_by_one(&mut self) {
-        self.by_one = true;
+        self.progress.known_len()
     }
 
     /// Whether every item has been pulled, sent, and handed on.
     pub(super) fn is_over(&self) -> bool {
-        self.exhausted && self.window.active() == 0
+        self.progress.is_over()
     }
 
     /// Ends the call: where workers end with their call, waits for them.
@@ -156,39 +122,15 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.transport.finish()
     }
 
-    /// Notes that `items` items have reached the consumer.
-    pub(super) fn yielded(&mut self, items: usize) {
-        self.window.yielded(items);
-    }
-
     /// Sends as many chunks as may be under way. If there is no room for any, waits for it, but not
     /// longer than `until`.
     pub(super) fn fill(&mut self, until: Option<Instant>) -> Result<(), Error> {
-        check_cancelled(self.cancel.as_ref())?;
-        self.starves = false;
-        while !self.exhausted {
-            let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
-            if !self.window.admits(most, self.sizer.nanos_of(most)) {
+        self.progress.begin_fill()?;
+        while let Some(cut) = self.progress.next_cut(until) {
+            let sent = self.transport.send(&mut self.items, cut)?;
+            if !self.progress.sent(sent)? {
                 break;
             }
-            let (timed, idle) = (self.sizer.wants_time(), self.window.chunks() == 0);
-            let cut = Cut { most, timed, idle, until };
-            match self.transport.send(&mut self.items, cut)? {
-                Sent::Load(Load { chunks, items, bytes, room }) => {
-                    self.sizer.took(items, bytes);
-                    self.window.took(chunks, items, room);
-                    if let Some(left) = &mut self.left {
-                        *left -= items.min(*left);
-                        self.exhausted = *left == 0;
-                    }
-                }
-                Sent::NoRoom => {
-                    self.starves = self.window.chunks() == 0;
-                    break;
-                }
-                Sent::Exhausted => self.exhausted = true,
-            }
-            check_cancelled(self.cancel.as_ref())?;
         }
         Ok(())
     }
@@ -198,25 +140,22 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub(super) fn step(
         &mut self,
         until: Option<Instant>,
-        sink: &mut impl Sink<F>,
+        sink: &mut impl Sink<F::Output>,
     ) -> Result<(), Error> {
         self.fill(until)?;
         if self.is_over() {
             return Ok(());
         }
-        let awaited = Awaited {
-            // A consumer that takes results one by one wants the first one at once.
-            chunks: if self.lazy { 1 } else { self.window.chunks().div_ceil(2) },
-            has_items: !self.exhausted,
-            most: self.most_arrivals,
-            until,
-        };
-        self.transport.receive(awaited)?;
+        self.transport.receive(self.progress.awaited(until))?;
         self.hand_on(sink)
     }
 
     /// Hands to `sink` what has arrived, without waiting, and then sends what can be sent.
-    pub(super) fn pass(&mut self, poll: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
+    pub(super) fn pass(
+        &mut self,
+        poll: bool,
+        sink: &mut impl Sink<F::Output>,
+    ) -> Result<(), Error> {
         self.transport.take(poll)?;
         self.hand_on(sink)?;
         self.fill(Some(Instant::now()))
@@ -224,7 +163,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Hands to `sink` what had arrived when the call was cancelled; returns how many items of the
     /// input were read.
-    pub(super) fn rest(&mut self, sink: &mut impl Sink<F>) -> Result<u64, Error> {
+    pub(super) fn rest(&mut self, sink: &mut impl Sink<F::Output>) -> Result<u64, Error> {
         self.transport.take_rest();
         self.hand_on(sink)?;
         Ok(self.transport.pulled())
@@ -235,7 +174,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// # Errors
     ///
     /// The reason that the sink has, or the failure of the pool.
-    pub(super) fn run_to_end<S: Sink<F>>(&mut self, sink: &mut S) -> Result<(), S::Stop>
+    pub(super) fn run_to_end<S: Sink<F::Output>>(&mut self, sink: &mut S) -> Result<(), S::Stop>
     where
         S::Stop: From<Error>,
     {
@@ -250,41 +189,42 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(self.finish()?)
     }
 
-    fn hand_on(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
-        while let Some(arrival) = self.transport.next_arrival() {
-            match arrival {
-                Arrival::Message(Message::Ended { bytes }) => self.window.ended(bytes as usize),
-                Arrival::Message(Message::Failed(error)) => {
-                    sink.failed(error);
-                    self.arrived(1);
-                }
-                Arrival::Values { first, nanos, values } => {
-                    let items = values.len();
-                    self.sizer.ran(items, nanos);
-                    sink.values(first, values);
-                    self.arrived(items);
-                }
-                Arrival::Message(Message::Results(batch)) => {
-                    let items = batch.count;
-                    self.sizer.ran(items, batch.nanos);
-                    sink.batch(&batch, &mut self.transport);
-                    self.transport.release(batch);
-                    self.transport.check_cancelled()?;
-                    self.arrived(items);
-                }
-            }
-        }
+    fn hand_on(&mut self, sink: &mut impl Sink<F::Output>) -> Result<(), Error> {
+        hand_on(self.transport.arrived(), &mut self.progress, sink)?;
         // (A job that is over releases everything when it is dropped.)
         if !self.is_over() {
             self.transport.flush();
         }
         Ok(())
     }
+}
 
-    /// Notes that outcomes of `items` items were handed on.
-    fn arrived(&mut self, items: usize) {
-        if !self.by_one {
-            self.window.yielded(items);
+/// Hands to `sink` what has arrived.
+fn hand_on<R>(
+    mut arrived: Arrived<'_, R>,
+    progress: &mut Progress,
+    sink: &mut impl Sink<R>,
+) -> Result<(), Error> {
+    while let Some(arrival) = arrived.next() {
+        match arrival {
+            Arrival::Message(Message::Ended { bytes }) => progress.ended(bytes),
+            Arrival::Message(Message::Failed(error)) => {
+                sink.failed(error);
+                progress.handed_on(1);
+            }
+            Arrival::Values { first, nanos, values } => {
+                let items = values.len();
+                progress.ran(items, nanos);
+                sink.values(first, values);
+                progress.handed_on(items);
+            }
+            Arrival::Message(Message::Results(batch)) => {
+                let items = batch.count;
+                progress.ran(items, batch.nanos);
+                arrived.read(batch, |batch, way| sink.batch(batch, way))?;
+                progress.handed_on(items);
+            }
         }
     }
+    Ok(())
 }

@@ -1,6 +1,12 @@
 //! A call of one item for one value: it needs no window, no sizes of chunks and no order.
 
-use super::{collector::bad_result, transfer::Arrival, transport::Transport};
+use pool_ipc::Wire;
+
+use super::{
+    collector::bad_result,
+    transfer::Arrival,
+    transport::{Arrived, Transport},
+};
 use crate::{
     engine::Awaited,
     error::Error,
@@ -22,30 +28,38 @@ impl<F: Form> Transport<F> {
         self.exchange(item, AWAITED)?;
         let mut value = Vec::with_capacity(1);
         loop {
-            while let Some(arrival) = self.next_arrival() {
-                let mut failed = None;
-                match arrival {
-                    Arrival::Message(Message::Ended { .. }) => {}
-                    Arrival::Message(Message::Failed(error)) => failed = Some(error),
-                    Arrival::Values { values, .. } => value = values,
-                    Arrival::Message(Message::Results(batch)) => {
-                        self.decode(&batch, &mut value, |index, value| {
-                            let bad = |fault| bad_result(batch.worker(), index, fault);
-                            value.map_err(|fault| failed = Some(bad(fault))).ok()
-                        });
-                        self.check_cancelled()?;
-                        self.release(batch);
-                    }
-                }
-                if let Some(error) = failed {
-                    return Err(error.into());
-                }
-                if let Some(value) = value.pop() {
-                    self.finish()?;
-                    return Ok(value);
-                }
+            if one_of(self.arrived(), &mut value)?
+                && let Some(value) = value.pop()
+            {
+                self.finish()?;
+                return Ok(value);
             }
             self.receive(AWAITED)?;
         }
     }
+}
+
+/// Takes what has arrived until there is a value; returns whether there is one.
+fn one_of<R: Wire>(mut arrived: Arrived<'_, R>, value: &mut Vec<R>) -> Result<bool, Error> {
+    while let Some(arrival) = arrived.next() {
+        let mut failed = None;
+        match arrival {
+            Arrival::Message(Message::Ended { .. }) => {}
+            Arrival::Message(Message::Failed(error)) => failed = Some(error),
+            Arrival::Values { values, .. } => *value = values,
+            Arrival::Message(Message::Results(batch)) => arrived.read(batch, |batch, way| {
+                way.decode(batch, value, |index, value| {
+                    let bad = |fault| bad_result(batch.worker(), index, fault);
+                    value.map_err(|fault| failed = Some(bad(fault))).ok()
+                });
+            })?,
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if !value.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

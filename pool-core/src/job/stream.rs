@@ -70,7 +70,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         make: fn(u64, F::Output) -> V,
         arrivals: Arrivals<Result<V, TaskError>>,
     ) -> ResultStream<F, I, V> {
-        self.yield_one_by_one();
+        self.progress().yield_one_by_one();
         ResultStream {
             job: Some(Box::new(self)),
             sink: Collector::new(Each(make), arrivals),
@@ -138,7 +138,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
                 if result.is_err() && !self.goes_on {
                     return Poll::Ready(Some(result.map_err(Error::from)));
                 }
-                job.yielded(1);
+                job.progress().yielded(1);
                 // Filled first, so that the workers have items while the consumer is busy.
                 match job.fill(until) {
                     Ok(()) => self.job = Some(job),

@@ -24,31 +24,34 @@ use crate::{
     session::Message,
     shared::SharedValue,
     task::Form,
-    threads::{CallValues, Lends, Part, ThreadBackend, ThreadJob},
+    threads::{self, CallValues, Control, Lends, Part, ThreadBackend, ThreadJob},
 };
 
 pub(crate) struct ThreadTransport<F: Form> {
-    backend: Arc<ThreadBackend>,
-    job: Arc<ThreadJob<F>>,
+    job: Arc<ThreadJob<F::Output>>,
     function: F::Function,
-    call_values: CallValues<F>,
+    context: Arc<F::Context>,
+    arrived: VecDeque<Arrival<F::Output>>,
+    way: Way,
+}
+
+/// The part that has no types of the user.
+pub(super) struct Way {
+    backend: Arc<ThreadBackend>,
+    control: Arc<Control>,
+    lends: Lends,
+    call_values: CallValues,
     next_index: ItemIndex,
     target: Target,
-    arrived: VecDeque<Arrival<F::Output>>,
     /// Whether items have a time limit.
     limited: bool,
     /// Whether a backend that is made for one call may end with this job.
     lets_go: bool,
 }
 
-impl<F: Form> ThreadTransport<F> {
-    /// # Safety
-    ///
-    /// Those of [`Transport::open`](super::Transport::open).
-    pub(super) unsafe fn open(
+impl Way {
+    pub(super) fn open(
         backend: Arc<ThreadBackend>,
-        function: F::Function,
-        context: Arc<F::Context>,
         shared: Option<SharedValue>,
         borrows: &Borrows,
         options: &JobOptions,
@@ -57,32 +60,38 @@ impl<F: Form> ThreadTransport<F> {
         if backend.is_mine() {
             return Err(Error::NestedUse);
         }
-        let (token, lazy) = (options.cancel.clone(), opening == Opening::Lazy);
         let lends = match borrows {
             Borrows::Nothing => Lends::Nothing,
             Borrows::Parts(_) => Lends::ToItems,
             Borrows::Captures => Lends::ToChunks,
         };
-        let job = ThreadJob::open(&backend, token, options.task_timeout, lazy, lends)?;
+        let (token, limit) = (options.cancel.clone(), options.task_timeout);
+        let control = backend.open_job(token, limit, opening == Opening::Lazy)?;
         let begins = lends != Lends::ToChunks;
-        let call_values = CallValues { context, shared, begins, within: Within::here() };
-        let arrived = VecDeque::new();
-        let limited = options.task_timeout.is_some();
         Ok(Self {
             backend,
-            job,
-            function,
-            call_values,
+            control,
+            lends,
+            call_values: CallValues { shared, begins, within: Within::here() },
             next_index: ItemIndex::FIRST,
             target: Target::Any,
-            arrived,
-            limited,
+            limited: limit.is_some(),
             lets_go: true,
         })
     }
+}
+
+impl<F: Form> ThreadTransport<F> {
+    /// # Safety
+    ///
+    /// Those of [`Transport::open`](super::Transport::open).
+    pub(super) unsafe fn new(way: Way, function: F::Function, context: Arc<F::Context>) -> Self {
+        let job = ThreadJob::new(&way.backend, way.control.clone(), way.lends);
+        Self { job, function, context, arrived: VecDeque::new(), way }
+    }
 
     pub(super) fn set_target(&mut self, target: Target) {
-        self.target = target;
+        self.way.target = target;
     }
 
     /// Makes it a background job: from now on `on_progress` is called with the returned number when
@@ -93,19 +102,19 @@ impl<F: Form> ThreadTransport<F> {
     ) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        self.job.go_to_background(Box::new(move || on_progress(number)));
-        self.lets_go = false;
+        self.way.control.go_to_background(Box::new(move || on_progress(number)));
+        self.way.lets_go = false;
         number
     }
 
     /// Tasks of this job after which a worker's life ends.
     pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
-        self.backend.lifespan.filter(|_| self.call_values.begins)
+        self.way.backend.lifespan.filter(|_| self.way.call_values.begins)
     }
 
     /// When a thread has to look at the job although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.job.due()
+        self.way.control.due()
     }
 
     pub(super) fn send(
@@ -113,7 +122,7 @@ impl<F: Form> ThreadTransport<F> {
         items: &mut impl Iterator<Item = F::Item>,
         cut: Cut,
     ) -> Result<Sent, Error> {
-        let first = self.next_index;
+        let first = self.way.next_index;
         let mut thread_items = Vec::new();
         while thread_items.len() < cut.most
             && let Some(item) = items.next()
@@ -121,14 +130,18 @@ impl<F: Form> ThreadTransport<F> {
             let index = first.after(thread_items.len());
             thread_items.push(F::pack(item).map_err(|_| Error::Encode { index: index.number() })?);
         }
+        self.send_items(thread_items)
+    }
+
+    fn send_items(&mut self, thread_items: Vec<F::ThreadItem>) -> Result<Sent, Error> {
         if thread_items.is_empty() {
             return Ok(Sent::Exhausted);
         }
-        let items = thread_items.len();
-        self.next_index = first.after(items);
-        let worker = self.target.worker();
-        self.target.advance();
-        if !self.limited {
+        let (first, items) = (self.way.next_index, thread_items.len());
+        self.way.next_index = first.after(items);
+        let worker = self.way.target.worker();
+        self.way.target.advance();
+        if !self.way.limited {
             self.send_chunk(worker, first, thread_items)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
@@ -150,10 +163,11 @@ impl<F: Form> ThreadTransport<F> {
         // dropped in time, both promised to `open`, and its drop waits until no chunk of it, or no
         // item (`Lends`), is left.
         unsafe {
-            self.job.send(
-                (&self.backend, worker),
-                self.function,
-                &self.call_values,
+            threads::send::<F>(
+                &self.job,
+                (&self.way.backend, worker),
+                (self.function, &self.context),
+                &self.way.call_values,
                 first,
                 thread_items,
             )
@@ -161,57 +175,51 @@ impl<F: Form> ThreadTransport<F> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Error> {
-        self.job.complete();
-        self.backend.finish()
+        self.way.control.complete();
+        self.way.backend.finish()
     }
 
     pub(super) fn backend(&self) -> usize {
-        Arc::as_ptr(&self.backend).addr()
+        Arc::as_ptr(&self.way.backend).addr()
     }
 
-    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
-        self.arrived.pop_front()
+    /// What was received and is not taken.
+    pub(super) fn arrived(&mut self) -> &mut VecDeque<Arrival<F::Output>> {
+        &mut self.arrived
     }
 
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
-        let parts = self.job.next(awaited)?;
-        self.unpack(parts);
+        unpack(self.job.next(awaited)?, &mut self.arrived);
         Ok(())
     }
 
     /// Takes what has arrived, without waiting.
     pub(super) fn take(&mut self) -> Result<(), Error> {
-        let parts = self.job.take()?;
-        self.unpack(parts);
+        unpack(self.job.take()?, &mut self.arrived);
         Ok(())
     }
 
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
-        let parts = self.job.take_rest();
-        self.unpack(parts);
+        unpack(self.job.take_rest(), &mut self.arrived);
     }
 
     /// How many items were pulled from the input.
     pub(super) fn pulled(&self) -> u64 {
-        self.next_index.number()
+        self.way.next_index.number()
     }
+}
 
-    fn unpack(&mut self, parts: Vec<Part<F::Output>>) {
-        for part in parts {
-            let failed = part.first.after(part.values.len());
-            self.arrived.push_back(Arrival::Values {
-                first: part.first,
-                nanos: part.nanos,
-                values: part.values,
-            });
-            if let Some((cause, worker)) = part.failure {
-                let error = TaskError::new(failed, worker, cause, 1);
-                self.arrived.push_back(Arrival::Message(Message::Failed(error)));
-            }
-            if part.ends {
-                self.arrived.push_back(Arrival::Message(Message::Ended { bytes: 0 }));
-            }
+fn unpack<R>(parts: Vec<Part<R>>, arrived: &mut VecDeque<Arrival<R>>) {
+    for Part { first, nanos, values, failure, ends } in parts {
+        let failed = first.after(values.len());
+        arrived.push_back(Arrival::Values { first, nanos, values });
+        if let Some((cause, worker)) = failure {
+            let error = TaskError::new(failed, worker, cause, 1);
+            arrived.push_back(Arrival::Message(Message::Failed(error)));
+        }
+        if ends {
+            arrived.push_back(Arrival::Message(Message::Ended { bytes: 0 }));
         }
     }
 }
@@ -219,8 +227,8 @@ impl<F: Form> ThreadTransport<F> {
 impl<F: Form> Drop for ThreadTransport<F> {
     fn drop(&mut self) {
         self.job.close();
-        if self.lets_go {
-            self.backend.end_without_waiting();
+        if self.way.lets_go {
+            self.way.backend.end_without_waiting();
         }
     }
 }

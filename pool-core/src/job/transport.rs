@@ -1,22 +1,23 @@
 //! The way from a job to its workers, processes or threads, and back.
 
+#[cfg(feature = "threads")]
+use std::collections::VecDeque;
 use std::{borrow::Borrow, num::NonZeroU64, sync::Arc, time::Instant};
 
-use pool_ipc::{Wire, WireFault};
+use pool_ipc::Wire;
 
 #[cfg(feature = "threads")]
-use super::threads::ThreadTransport;
+use super::threads::{self, ThreadTransport};
 use super::{
     leaked::Borrows,
     options::{JobOptions, Opening},
-    processes::ProcessTransport,
+    processes::{ProcessTransport, Way},
     target::Target,
     transfer::{Arrival, Cut, Sent},
 };
 use crate::{
-    engine::{Awaited, JobId},
+    engine::{Awaited, JobId, MeasureResults, measure_results},
     error::Error,
-    ids::ItemIndex,
     reentrancy::{InCall, Inside, is_inside},
     session::ResultBatch,
     shared::SharedValue,
@@ -25,9 +26,50 @@ use crate::{
 };
 
 pub(crate) enum Transport<F: Form> {
-    Processes(ProcessTransport<F>),
+    Processes(ProcessTransport<F::Item>),
     #[cfg(feature = "threads")]
     Threads(ThreadTransport<F>),
+}
+
+/// What has arrived from the workers of a job.
+pub(super) enum Arrived<'t, R> {
+    Processes(&'t mut Way),
+    #[cfg(feature = "threads")]
+    Threads(&'t mut VecDeque<Arrival<R>>),
+    #[cfg(not(feature = "threads"))]
+    Never(std::convert::Infallible, std::marker::PhantomData<R>),
+}
+
+/// A way that knows no types of the user.
+enum Opened {
+    Processes(Way),
+    #[cfg(feature = "threads")]
+    Threads(threads::Way),
+}
+
+/// Opens the way to the workers of the backend for a new job. `what`: the function's name, for
+/// processes, and what measures its results.
+#[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+fn open(
+    (backend, shared): (Backend, Option<SharedValue>),
+    what: (&dyn Fn() -> Result<Call, Error>, MeasureResults),
+    borrows: Borrows,
+    options: &JobOptions,
+    opening: Opening,
+) -> Result<Opened, Error> {
+    if is_inside(backend.id(), Some(Inside::View)) {
+        return Err(Error::NestedUse);
+    }
+    Ok(match backend {
+        Backend::Processes(session) => {
+            let (call, measure) = what;
+            Opened::Processes(Way::open(session, (call()?, measure), borrows, options, opening)?)
+        }
+        #[cfg(feature = "threads")]
+        Backend::Threads(backend) => {
+            Opened::Threads(threads::Way::open(backend, shared, &borrows, options, opening)?)
+        }
+    })
 }
 
 impl<F: Form> Transport<F> {
@@ -45,7 +87,7 @@ impl<F: Form> Transport<F> {
     /// the transport is dropped before anything that its tasks borrow.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(crate) unsafe fn open(
-        (backend, shared): (Backend, Option<SharedValue>),
+        workers: (Backend, Option<SharedValue>),
         call: fn(F::Function) -> Result<Call, Error>,
         function: F::Function,
         context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
@@ -56,32 +98,19 @@ impl<F: Form> Transport<F> {
     where
         F::Context: Wire,
     {
-        let number = backend.id();
-        if is_inside(number, Some(Inside::View)) {
-            return Err(Error::NestedUse);
-        }
-        Ok(match backend {
-            Backend::Processes(session) => {
-                let mut transport =
-                    ProcessTransport::open(session, call(function)?, options, opening)?;
-                if let Borrows::Parts(leaked) = borrows {
-                    transport.set_leak_flag(leaked);
-                }
+        let (call, measure) = (|| call(function), measure_results::<F::Output> as MeasureResults);
+        Ok(match open(workers, (&call, measure), borrows, options, opening)? {
+            Opened::Processes(mut way) => {
                 if F::TAKES_CONTEXT {
-                    let _inside = InCall::enter(number, Inside::Call);
-                    transport.set_context(context.borrow())?;
+                    let _inside = InCall::enter(way.backend(), Inside::Call);
+                    way.set_context(context.borrow())?;
                 }
-                Self::Processes(transport)
+                Self::Processes(ProcessTransport::new(way))
             }
             #[cfg(feature = "threads")]
-            Backend::Threads(backend) => {
-                let context = context.into();
+            Opened::Threads(way) => {
                 // SAFETY: the caller's promise.
-                Self::Threads(unsafe {
-                    ThreadTransport::open(
-                        backend, function, context, shared, &borrows, options, opening,
-                    )?
-                })
+                Self::Threads(unsafe { ThreadTransport::new(way, function, context.into()) })
             }
         })
     }
@@ -89,7 +118,7 @@ impl<F: Form> Transport<F> {
     /// Tasks of this job after which the life of one of its workers ends.
     pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
         match self {
-            Self::Processes(transport) => transport.lifespan(),
+            Self::Processes(transport) => transport.way.lifespan(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.lifespan(),
         }
@@ -98,7 +127,7 @@ impl<F: Form> Transport<F> {
     /// Sets which worker chunks go to from now on.
     pub(crate) fn set_target(&mut self, target: Target) {
         match self {
-            Self::Processes(transport) => transport.set_target(target),
+            Self::Processes(transport) => transport.way.set_target(target),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.set_target(target),
         }
@@ -135,19 +164,19 @@ impl<F: Form> Transport<F> {
     /// arrived was taken.
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.receive(awaited),
+            Self::Processes(transport) => transport.way.receive(awaited),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.receive(awaited),
         }
     }
 
-    /// The next arrival that [`Transport::receive`] found.
+    /// What [`Transport::receive`] found.
     #[inline]
-    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
+    pub(super) fn arrived(&mut self) -> Arrived<'_, F::Output> {
         match self {
-            Self::Processes(transport) => transport.next_arrival(),
+            Self::Processes(transport) => Arrived::Processes(&mut transport.way),
             #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.next_arrival(),
+            Self::Threads(transport) => Arrived::Threads(transport.arrived()),
         }
     }
 
@@ -162,7 +191,7 @@ impl<F: Form> Transport<F> {
     ) -> u64 {
         match self {
             Self::Processes(transport) => {
-                transport.go_to_background(queue.expect("a queue for processes has a job"))
+                transport.way.go_to_background(queue.expect("a queue for processes has a job"))
             }
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.go_to_background(on_progress),
@@ -173,7 +202,7 @@ impl<F: Form> Transport<F> {
     /// zygote.
     pub(super) fn take(&mut self, poll: bool) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.take(poll),
+            Self::Processes(transport) => transport.way.take(poll),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.take(),
         }
@@ -182,7 +211,7 @@ impl<F: Form> Transport<F> {
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
         match self {
-            Self::Processes(transport) => transport.take_rest(),
+            Self::Processes(transport) => transport.way.take_rest(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.take_rest(),
         }
@@ -211,27 +240,16 @@ impl<F: Form> Transport<F> {
     /// The identity of this transport's backend.
     pub(super) fn backend(&self) -> usize {
         match self {
-            Self::Processes(transport) => transport.backend(),
+            Self::Processes(transport) => transport.way.backend(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.backend(),
-        }
-    }
-
-    /// Fails if the last batch could not be decoded completely, because the pool has come to its
-    /// end.
-    #[inline]
-    pub(super) fn check_cancelled(&self) -> Result<(), Error> {
-        match self {
-            Self::Processes(transport) => transport.check_cancelled(),
-            #[cfg(feature = "threads")]
-            Self::Threads(_) => Ok(()),
         }
     }
 
     /// All items have been handed on: waits for what the end of the call entails.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.finish(),
+            Self::Processes(transport) => transport.way.finish(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.finish(),
         }
@@ -240,34 +258,45 @@ impl<F: Form> Transport<F> {
     /// Releases what was read, so that a slow consumer holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {
-            Self::Processes(transport) => transport.flush(),
+            Self::Processes(transport) => transport.way.flush(),
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }
     }
+}
 
-    /// Releases the slot of a batch that was read.
+impl<R> Arrived<'_, R> {
     #[inline]
-    pub(super) fn release(&mut self, batch: ResultBatch) {
+    pub(super) fn next(&mut self) -> Option<Arrival<R>> {
         match self {
-            Self::Processes(transport) => transport.release(batch),
+            Self::Processes(way) => way.next_message().map(Arrival::Message),
             #[cfg(feature = "threads")]
-            Self::Threads(_) => drop(batch),
+            Self::Threads(arrived) => arrived.pop_front(),
+            #[cfg(not(feature = "threads"))]
+            Self::Never(never, _) => match *never {},
         }
     }
 
-    /// Decodes a batch, result by result; `out` gets what `made` makes of an item's index and its
-    /// result, which is a fault if it is no valid value.
-    pub(super) fn decode<T>(
+    /// Has `read` read a batch that has arrived, and releases its slot.
+    ///
+    /// # Errors
+    ///
+    /// The batch could not be decoded completely, because the pool has come to its end.
+    pub(super) fn read(
         &mut self,
-        batch: &ResultBatch,
-        out: &mut Vec<T>,
-        made: impl FnMut(ItemIndex, Result<F::Output, WireFault>) -> Option<T>,
-    ) {
+        batch: ResultBatch,
+        read: impl FnOnce(&ResultBatch, &mut Way),
+    ) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.decode(batch, out, made),
+            Self::Processes(way) => {
+                read(&batch, way);
+                way.release(batch);
+                way.check_cancelled()
+            }
             #[cfg(feature = "threads")]
-            Self::Threads(_) => {}
+            Self::Threads(_) => Ok(()), // threads send no batches
+            #[cfg(not(feature = "threads"))]
+            Self::Never(never, _) => match *never {},
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pool_ipc::Wire;
+
 use super::{
     collector::{Collector, Keep},
     reorder::Arrivals,
@@ -86,7 +88,12 @@ impl<R, E> Keep<Result<R, E>> for TryValues {
     }
 }
 
-impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I> {
+impl<F, I, R, E> Job<F, I>
+where
+    F: Form<Output = Result<R, E>>,
+    I: Iterator<Item = F::Item>,
+    Result<R, E>: Wire,
+{
     /// Runs the job; the values of all tasks in input order, or in order of arrival.
     ///
     /// # Errors

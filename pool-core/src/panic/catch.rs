@@ -81,14 +81,24 @@ pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
 
 /// Runs code of the user; its panic goes no further.
 pub(crate) fn quietly(act: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(act)) {
-        take_panic(payload);
-    }
+    let mut act = Some(act);
+    caught(&mut || {
+        if let Some(act) = act.take() {
+            act();
+        }
+    });
 }
 
 /// Drops a value of the user; a panic of its `Drop` goes no further.
 pub(crate) fn drop_quietly<T>(value: T) {
-    quietly(|| drop(value));
+    let mut value = Some(value);
+    caught(&mut || value = None);
+}
+
+fn caught(act: &mut dyn FnMut()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(act)) {
+        take_panic(payload);
+    }
 }
 
 /// Makes a record of a caught panic: its message, its location and its backtrace.

@@ -201,7 +201,7 @@ impl ThreadBackend {
     }
 
     /// Opens a job of the backend.
-    pub(super) fn open_job(
+    pub(crate) fn open_job(
         &self,
         token: Option<CancelToken>,
         limit: Option<Duration>,

@@ -17,7 +17,7 @@ use pool_shm::ForkMark;
 use super::{
     busy::Busy,
     exiting::Exiting,
-    time_limits::{Activity, Deadlines},
+    time_limits::{Activity, Deadlines, Overdue},
     worker::{Failed, ThreadWorker},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(super) struct Shared {
 }
 
 /// The part of a job that has no types of the user.
-pub(super) struct Control {
+pub(crate) struct Control {
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
     pub(super) cancelled: AtomicBool,
@@ -71,6 +71,8 @@ pub(super) struct Watch {
     pub(super) wake_counter: WakeCounter,
 }
 
+/// How far a job is.
+#[derive(Default)]
 pub(super) struct Flow {
     /// Chunks that were sent and have not ended.
     pub(super) under_way: usize,
@@ -80,6 +82,8 @@ pub(super) struct Flow {
     pub(super) arrived: usize,
     /// One of those parts is a failure, which the caller takes at once.
     pub(super) urgent: bool,
+    /// Items that have failed since they were overdue, and are counted as arrived.
+    pub(super) overdue: Vec<Overdue>,
     /// The deadlines of the job's running work.
     pub(super) deadlines: Deadlines<Activity>,
     /// How many have to arrive before the caller is woken; `None`: the caller does not sleep.
@@ -99,6 +103,23 @@ impl Flow {
     pub(super) fn is_enough(&self, wanted: usize) -> bool {
         self.terminated || self.urgent || self.arrived >= wanted.max(1)
     }
+
+    /// The results of a chunk arrive. `is_complete`: all of it, or what is left is another chunk;
+    /// otherwise it was discarded, and no thread runs the rest: the caller must not wait for it.
+    pub(super) fn arrive(&mut self, is_complete: bool, failed: bool) {
+        self.terminated |= !is_complete;
+        self.urgent |= failed;
+        self.arrived += 1;
+    }
+
+    /// Fails when the job was terminated.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.failed {
+            _ if !self.terminated => Ok(()),
+            Some((stage, cause, worker)) => Err(stage.error(*worker, cause.clone())),
+            None => Err(Error::Terminated),
+        }
+    }
 }
 
 impl Control {
@@ -114,19 +135,7 @@ impl Control {
             None => None,
         };
         Ok(Self {
-            flow: Mutex::new(Flow {
-                under_way: 0,
-                in_items: 0,
-                arrived: 0,
-                urgent: false,
-                deadlines: Deadlines::default(),
-                wanted: None,
-                background: false,
-                terminated: false,
-                failed: None,
-                over: false,
-                complete: false,
-            }),
+            flow: Mutex::default(),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
             arrived: AtomicUsize::new(0),
@@ -176,7 +185,7 @@ impl Control {
 
     /// When a thread has to look at a job without a caller although nothing arrives: at the next
     /// deadline, or now if its token was pulled.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         if self.is_revoked() {
             return Some(Instant::now());
         }
@@ -286,6 +295,21 @@ impl Control {
         if let Err(failed) = ended {
             self.fail(failed, worker);
         }
+    }
+
+    /// Marks the job complete, so that of several jobs ending together the last one finds the
+    /// workers idle.
+    pub(crate) fn complete(&self) {
+        if !self.is_foreign() {
+            lock(&self.flow).complete = true;
+        }
+    }
+
+    /// Makes it a background job: from now on no thread sleeps for it, and `notice` is
+    /// called, in any thread, when something arrives.
+    pub(crate) fn go_to_background(&self, notice: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.notice.set(notice);
+        lock(&self.flow).background = true;
     }
 
     /// Whether its caller has given the job up, or has all results.

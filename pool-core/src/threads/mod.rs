@@ -8,11 +8,13 @@
 //!   does until its end; `end.rs`: their end.
 //! * `worker.rs`: the state of one worker thread.
 //! * `work_queue.rs`: how work reaches the threads.
-//! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types.
-//! * `chunk.rs`: runs the items of one chunk.
+//! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types;
+//!   `arrivals.rs`: counts its chunks, and waits for what arrives.
+//! * `chunk.rs`: the items of one chunk, with their types; `run.rs`: runs them, whatever those are.
 //! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are overdue.
 //! * `claims.rs`: counts calls that begin; `busy.rs`: counts calls that have something under way.
 
+mod arrivals;
 mod backend;
 mod busy;
 mod chunk;
@@ -21,12 +23,15 @@ mod control;
 mod end;
 mod exiting;
 mod job;
+mod run;
 mod start;
 mod time_limits;
 mod work_queue;
 mod worker;
 
 pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
+pub(crate) use chunk::send;
+pub(crate) use control::Control;
 pub(crate) use job::{CallValues, Lends, Part, ThreadJob};
 pub(crate) use time_limits::{Deadlines, SHORTEST_SLEEP};
 pub(crate) use worker::ThreadWorker;

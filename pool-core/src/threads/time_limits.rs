@@ -26,6 +26,14 @@ pub(super) enum Activity {
     Exit(WorkerId),
 }
 
+/// An item that has failed since it was overdue.
+#[derive(Debug)]
+pub(super) struct Overdue {
+    pub(super) index: ItemIndex,
+    pub(super) worker: WorkerId,
+    pub(super) limit: Duration,
+}
+
 impl<T> Default for Deadlines<T> {
     fn default() -> Self {
         Self(Vec::new())

@@ -5,25 +5,26 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    thread,
     time::Instant,
 };
 
 use pool_ipc::{
     WireFault,
     batch::BatchReader,
-    board::{Claim, Description, End, Progress},
+    board::{Claim, Description, End},
 };
-use pool_shm::ForkMark;
 
 use super::{
     function_pointer::function_at,
-    results::{NotBegun, Results, Stop},
+    item_batch::{ItemBatch, check_late, end_if_forked, overdue},
+    results::{Results, Stop},
     runtime::WorkerRuntime,
 };
 use crate::{
     error::FailureKind,
     panic::{self, take_panic},
-    task::{Form, ItemAt, Surroundings, TimeSlice},
+    task::{Form, ItemAt, Surroundings},
 };
 
 /// One chunk while it runs.
@@ -50,38 +51,101 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     // SAFETY: as promised by the caller.
     let function = unsafe { function_at::<F>(function) };
     let count = run.what.end.saturating_sub(run.what.start) as usize;
-    let mut results = match Results::<F>::begin(run.runtime, run.claim, count, run.what.past_limit)
-    {
+    let mut results = match Results::begin(run.runtime, run.claim, count, run.what.past_limit) {
         Ok(results) => results,
         Err(stop) => return run.stop(stop),
     };
-    let outcome = panic::in_task(|| {
-        catch_unwind(AssertUnwindSafe(|| {
-            run_items::<F>(function, run.runtime, run.claim, (&run.what, run.began), &mut results)
-        }))
-    });
-    end_if_forked(&run.runtime.mark);
-    // If an item has failed, its clock still runs.
-    let late = run.what.limit > 0 && run.runtime.stop_clock();
-    let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
-    run.tasks = (results.done() + usize::from(failed)) as u32;
+    let outcome = caught(&mut || run_items::<F>(function, run, &mut results));
+    let late = run.items_ended(&outcome, results.done());
     results.finish(run.runtime, run.claim);
-    if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
-        run.runtime.announce_kept();
-    }
-    match outcome {
-        Ok(Ok(())) => run.end = End::Complete,
-        Err(payload) if late => {
-            take_panic(payload);
-            run.stop(overdue(&run.what));
+    run.chunk_ended(outcome, late);
+}
+
+/// How the items ended; `Err`: one has panicked.
+type Outcome = thread::Result<Result<(), Stop>>;
+
+fn caught(act: &mut dyn FnMut() -> Result<(), Stop>) -> Outcome {
+    panic::in_task(|| catch_unwind(AssertUnwindSafe(act)))
+}
+
+/// Runs the items. (Nothing that does not know their types is here: it is compiled anew for each
+/// of a program's tasks.)
+#[inline]
+fn run_items<F: Form>(
+    function: F::Function,
+    run: &mut ChunkRun<'_>,
+    results: &mut Results<F::Output>,
+) -> Result<(), Stop> {
+    let ChunkRun { runtime, claim, what, began, .. } = run;
+    let mut batch = ItemBatch::begin(runtime, claim, what, *began)?;
+    // SAFETY: the block lies within the parent's arena, which stays mapped; a published block does
+    // not change before its chunk has ended, and blocks are aligned.
+    let reader =
+        unsafe { BatchReader::<F::Item>::new(batch.base, batch.room, what.capacity as usize) };
+    let (start, count, mut first) = (what.start as usize, results.count, 0);
+    let kept = runtime.in_hand.take();
+    if what.in_hand {
+        batch.check_cancelled()?;
+        if let Some(kept) = results.kept(kept)? {
+            batch.set_begun(0);
+            results.push(runtime, claim, *kept)?;
+            batch.set_finished(1);
+            first = 1;
         }
-        Ok(Err(Stop::Fail(_))) if late => run.stop(overdue(&run.what)),
-        Ok(Err(stop)) => run.stop(stop),
-        Err(payload) => run.stop(Stop::Fail(take_panic(payload))),
     }
+    for index in first..count {
+        batch.begin_item(runtime, what, index)?;
+        let (claimer, mark) = (&runtime.claimer, &runtime.mark);
+        let mut surroundings = Surroundings {
+            worker: claimer.place(),
+            shared: runtime.shared,
+            state: &mut *runtime.state,
+            cancelled: &|| batch.is_to_end(claimer, mark, what),
+            decoder: &mut runtime.decoder,
+            context: &mut runtime.context,
+        };
+        let item = ItemAt { reader: &reader, index: start + index };
+        let output = F::call_at(function, &mut surroundings, item);
+        check_late(runtime, what)?;
+        // (No `?` here: without optimisations each of its steps has a copy of the value in this
+        // frame.)
+        match output {
+            Ok(output) => results.push(runtime, claim, output)?,
+            Err(fault) => return Err(unreadable(fault)),
+        }
+        batch.end_item(runtime, (what, claim), index + 1, count)?;
+    }
+    Ok(())
 }
 
 impl ChunkRun<'_> {
+    /// Counts the items, of which `done` have a result; returns whether the last one was late.
+    fn items_ended(&mut self, outcome: &Outcome, done: usize) -> bool {
+        end_if_forked(&self.runtime.mark);
+        // If an item has failed, its clock still runs.
+        let late = self.what.limit > 0 && self.runtime.stop_clock();
+        let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
+        self.tasks = (done + usize::from(failed)) as u32;
+        late
+    }
+
+    /// Notes why the run ended, after its results were handed over.
+    fn chunk_ended(&mut self, outcome: Outcome, late: bool) {
+        if self.what.manifest.is_some() || self.what.context_manifest.is_some() {
+            self.runtime.announce_kept();
+        }
+        match outcome {
+            Ok(Ok(())) => self.end = End::Complete,
+            Err(payload) if late => {
+                take_panic(payload);
+                self.stop(overdue(&self.what));
+            }
+            Ok(Err(Stop::Fail(_))) if late => self.stop(overdue(&self.what)),
+            Ok(Err(stop)) => self.stop(stop),
+            Err(payload) => self.stop(Stop::Fail(take_panic(payload))),
+        }
+    }
+
     fn stop(&mut self, stop: Stop) {
         match stop {
             Stop::End(end) => self.end = end,
@@ -93,127 +157,7 @@ impl ChunkRun<'_> {
     }
 }
 
-#[inline]
-fn run_items<F: Form>(
-    function: F::Function,
-    runtime: &mut WorkerRuntime,
-    claim: &Claim,
-    (what, began): (&Description, Option<Instant>),
-    results: &mut Results<F>,
-) -> Result<(), Stop> {
-    let (base, len) = runtime.items;
-    let offset = usize::try_from(what.items).unwrap_or(usize::MAX);
-    let Some(room) = len.checked_sub(offset) else {
-        return Err(Stop::Fail(FailureKind::Undecodable));
-    };
-    // SAFETY: the block lies within the parent's arena, which stays mapped; a published block does
-    // not change before its chunk has ended, and blocks are aligned.
-    let reader =
-        unsafe { BatchReader::<F::Item>::new(base.add(offset), room, what.capacity as usize) };
-    match what.manifest {
-        None => runtime.decoder.clear_segments(),
-        Some(manifest) => {
-            let segments = runtime.segments_of(manifest);
-            runtime.decoder.set_segments(&segments);
-        }
-    }
-    runtime.context.wanted = what.context;
-    match what.context_manifest {
-        None => runtime.context.segments.clear(),
-        Some(manifest) => runtime.context.segments = runtime.segments_of(manifest),
-    }
-    runtime.context.bytes = usize::try_from(what.context_offset)
-        .ok()
-        .filter(|_| what.context != 0)
-        // SAFETY: the offset lies within the parent's arena (checked).
-        .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
-    let (start, count) = (what.start as usize, results.count);
-    // SAFETY: the runtime has the claimer, and the claimer the board, until the process ends.
-    let marks = unsafe { runtime.claimer.item_marks(claim) };
-    let mut slice = TimeSlice::since(began);
-    let mut first = 0;
-    let kept = runtime.in_hand.take();
-    if what.in_hand {
-        if marks.is_cancelled() {
-            return Err(Stop::End(End::Cancelled));
-        }
-        let kept = kept.ok_or(Stop::Fail(FailureKind::BadResult))?;
-        if !kept.is::<NotBegun>() {
-            marks.set_progress(Progress { finished: 0, begun: true });
-            let kept = kept.downcast::<F::Output>();
-            let kept = kept.map_err(|_| Stop::Fail(FailureKind::BadResult))?;
-            results.push(runtime, claim, *kept)?;
-            marks.set_progress(Progress { finished: 1, begun: false });
-            first = 1;
-        }
-    }
-    for index in first..count {
-        let finished = index as u32;
-        if marks.is_cancelled() {
-            return Err(Stop::End(End::Cancelled));
-        }
-        marks.set_progress(Progress { finished, begun: true });
-        if what.limit > 0 {
-            runtime.start_clock(what.limit, what.grace);
-        }
-        let (claimer, mark) = (&runtime.claimer, &runtime.mark);
-        let mut surroundings = Surroundings {
-            worker: claimer.place(),
-            shared: runtime.shared,
-            state: &mut *runtime.state,
-            cancelled: &|| {
-                mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
-            },
-            decoder: &mut runtime.decoder,
-            context: &mut runtime.context,
-        };
-        let item = ItemAt { reader: &reader, index: start + index };
-        let output = F::call_at(function, &mut surroundings, item);
-        end_if_forked(&runtime.mark);
-        if what.limit > 0 && what.grace > 0 && runtime.claimer.is_late() {
-            return Err(overdue(what));
-        }
-        // (No `?` here: without optimisations each of its steps has a copy of the value in this
-        // frame.)
-        match output {
-            Ok(output) => results.push(runtime, claim, output)?,
-            Err(fault) => return Err(unreadable(fault)),
-        }
-        if what.limit > 0 && runtime.stop_clock() {
-            return Err(overdue(what)); // its result is not counted
-        }
-        marks.set_progress(Progress { finished: finished + 1, begun: false });
-        if index + 1 < count
-            && let Some(growth) = &mut runtime.growth
-            && growth.check()
-        {
-            return Err(Stop::End(End::Cancelled)); // the next worker runs the others
-        }
-        if index + 1 < count
-            && marks.others_wait()
-            && slice.check(index + 1)
-            && !runtime.claimer.is_targeted(claim)
-        {
-            return Err(Stop::End(End::Cancelled)); // they go on behind what waits
-        }
-    }
-    Ok(())
-}
-
-/// Ends this process if a task forked it and it came back from the task: it is no worker, and the
-/// board is not mapped in it.
-#[inline]
-fn end_if_forked(mark: &ForkMark) {
-    if mark.get() == 0 {
-        panic::end_quietly();
-    }
-}
-
-/// The failure of an item that was over its limit and has ended within its grace.
-fn overdue(what: &Description) -> Stop {
-    Stop::Fail(FailureKind::Overdue { nanos: what.limit })
-}
-
+#[cold]
 fn unreadable(fault: WireFault) -> Stop {
     Stop::Fail(FailureKind::of_item(fault))
 }

@@ -4,8 +4,8 @@
 //! * `startup.rs`: what it does before its first chunk.
 //! * `run.rs`: its loop: claim, run, report, sleep.
 //! * `runtime.rs`: what it works with: arena, board, segments.
-//! * `chunk.rs`: decodes items, calls the task, encodes results; `results.rs`: writes the results
-//!   into the arena.
+//! * `chunk.rs`: decodes items, calls the task, encodes results; `item_batch.rs`: what happens
+//!   before and after each item; `results.rs`: writes the results into the arena.
 //! * `function_record.rs`: how a function gets to a worker; `function_pointer.rs`: its address as a
 //!   number.
 //! * `hook_state.rs`: the user's state, made before the first chunk, and the exit record.
@@ -17,6 +17,7 @@ mod config;
 mod function_pointer;
 mod function_record;
 mod hook_state;
+mod item_batch;
 mod memory_limit;
 mod results;
 mod run;

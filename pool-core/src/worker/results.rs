@@ -4,14 +4,16 @@
 //! are registered, and the board says where both are. A result that does not fit is kept in hand,
 //! never computed twice.
 
+use std::any::Any;
+
 use pool_ipc::{
-    Block, WireFault,
+    Block, Wire, WireFault,
     batch::{BatchWriter, head_len, is_fixed},
     board::{Claim, End},
 };
 
 use super::runtime::WorkerRuntime;
-use crate::{error::FailureKind, task::Form};
+use crate::error::FailureKind;
 
 /// In hand when there is not even room for the head of the results: the item was not run.
 pub(crate) struct NotBegun;
@@ -23,9 +25,9 @@ pub(crate) enum Stop {
 }
 
 /// The batch of results of a chunk, in this worker's arena.
-pub(crate) struct Results<F: Form> {
+pub(crate) struct Results<R> {
     block: Block,
-    writer: BatchWriter<F::Output>,
+    writer: BatchWriter<R>,
     pub(crate) count: usize,
     /// Segments that the board says the results need.
     announced: usize,
@@ -33,14 +35,14 @@ pub(crate) struct Results<F: Form> {
     past_limit: bool,
 }
 
-impl<F: Form> Results<F> {
+impl<R: Wire> Results<R> {
     pub(crate) fn begin(
         runtime: &mut WorkerRuntime,
         claim: &Claim,
         count: usize,
         past_limit: bool,
     ) -> Result<Self, Stop> {
-        let head = head_len::<F::Output>(count);
+        let head = head_len::<R>(count);
         let guess = head + (runtime.bytes_per_result + runtime.bytes_per_result / 4) * count;
         let found = runtime.alloc(claim, guess.max(1), head.max(1));
         let Some(block) = found.or_else(|| runtime.alloc_past_limit(past_limit, head.max(1)))
@@ -60,19 +62,32 @@ impl<F: Form> Results<F> {
         Ok(Self { block, writer, count, announced: 0, past_limit })
     }
 
+    /// The result that was in hand; `None`: its item was not run.
+    ///
+    /// # Errors
+    ///
+    /// What was in hand is no such result.
+    pub(crate) fn kept(&self, kept: Option<Box<dyn Any>>) -> Result<Option<Box<R>>, Stop> {
+        let kept = kept.ok_or(Stop::Fail(FailureKind::BadResult))?;
+        if kept.is::<NotBegun>() {
+            return Ok(None);
+        }
+        kept.downcast().map(Some).map_err(|_| Stop::Fail(FailureKind::BadResult))
+    }
+
     #[inline]
     pub(crate) fn push(
         &mut self,
         runtime: &mut WorkerRuntime,
         claim: &Claim,
-        output: F::Output,
+        output: R,
     ) -> Result<(), Stop> {
         match self.writer.push(&output, &mut runtime.encoder) {
             Ok(()) => {}
             Err(WireFault::Overflow) => self.push_in_larger(runtime, claim, output)?,
             Err(fault) => return Err(unsendable(fault)),
         }
-        if !is_fixed::<F::Output>() && self.writer.segments() != self.announced {
+        if !is_fixed::<R>() && self.writer.segments() != self.announced {
             self.announce(runtime, claim);
         }
         Ok(())
@@ -91,7 +106,7 @@ impl<F: Form> Results<F> {
         &mut self,
         runtime: &mut WorkerRuntime,
         claim: &Claim,
-        output: F::Output,
+        output: R,
     ) -> Result<(), Stop> {
         let needed = self.writer.room_for(&output, &mut runtime.encoder).map_err(unsendable)?;
         let done = self.writer.count() + 1;
@@ -138,7 +153,7 @@ impl<F: Form> Results<F> {
         claim: &Claim,
         block: Block,
         free_old: bool,
-        output: &F::Output,
+        output: &R,
     ) -> Result<(), Stop> {
         // SAFETY: the new block is this worker's and larger than what is used of the old one; it
         // may be the old one's memory only when nothing was written yet (then no byte is copied).
@@ -160,7 +175,7 @@ impl<F: Form> Results<F> {
 
     /// Lends the block and the segments to the parent, to which they belong from the report on.
     pub(crate) fn finish(self, runtime: &mut WorkerRuntime, claim: &Claim) {
-        let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));
+        let bytes = self.writer.used_bytes().saturating_sub(head_len::<R>(self.count));
         if let Some(each) = bytes.checked_div(self.writer.count()) {
             runtime.bytes_per_result = each;
         }
