@@ -1,5 +1,5 @@
-//! Runs the cases, each in a fresh copy of this executable with a deadline, as many at a time as
-//! there are CPUs: many of them wait more than they compute. Cases that look at the whole machine
+//! Runs the cases, each in a fresh copy of this executable with a deadline, twice as many at a time
+//! as there are CPUs: most of them wait more than they compute. Cases that look at the whole machine
 //! or fill it run alone, after the others.
 //!
 //! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself
@@ -62,7 +62,7 @@ impl Test {
 
 impl Choice {
     fn read(words: &[&str]) -> Result<Self, String> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = thread::available_parallelism().map_or(2, |cpus| 2 * cpus.get());
         let mut choice = Self { methods: Vec::new(), filters: Vec::new(), list: false, threads };
         let mut words = words.iter();
         while let Some(&word) = words.next() {

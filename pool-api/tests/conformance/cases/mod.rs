@@ -95,6 +95,10 @@ use crate::case::Case;
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
+        // Those that wait longest come first: they would be the last ones to end.
+        wakeups::CASES,
+        stopped::CASES,
+        timeouts::CASES,
         values::CASES,
         terminals::CASES,
         context::CASES,
@@ -153,10 +157,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         attempts::CASES,
         error_texts::CASES,
         retries::CASES,
-        timeouts::CASES,
         timeouts_of_exits::CASES,
         fairness::CASES,
-        stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,
         large_values::CASES,
@@ -180,7 +182,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         many_lives::CASES,
         volumes::CASES,
         waits_in_wakers::CASES,
-        wakeups::CASES,
         threads::CASES,
     ];
     files.into_iter().flatten()
