@@ -1,12 +1,12 @@
 //! `cargo xtask ci`: everything that must pass before a change is accepted, as one matrix.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use crate::cells::alone::Look;
 use crate::cells::conformance::passed;
-use crate::cells::{BUILD, lints};
+use crate::cells::{BUILD, EXAMPLE, lints};
 use crate::matrix::{Matrix, Profile, Stop};
 use crate::workspace::Workspace;
 use crate::{demo, loom, misused, test};
@@ -36,9 +36,11 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     });
     let ours = workspace.clone();
     matrix.add("demo", Profile::Release, move |steps| {
-        let mut command = demo::command(&ours, demo::small_input(&ours));
-        command.current_dir(ours.root()).env("CARGO_TARGET_DIR", ours.target());
-        steps.run(command, BUILD).map(drop)
+        // With the features of the tests, so that the crates are built once for both.
+        steps.run(ours.cargo_for_all("build", ["--release", "--example", demo::EXAMPLE]), BUILD)?;
+        let mut demo = Command::new(ours.target().join("release/examples").join(demo::EXAMPLE));
+        demo.current_dir(ours.root()).args(demo::small_input(&ours));
+        steps.run(demo, EXAMPLE).map(drop)
     });
     if let Err(error) = test::add_all(&mut matrix, &workspace, Look::Lints) {
         eprintln!("xtask: no temporary folder: {error}");

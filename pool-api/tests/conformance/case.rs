@@ -20,8 +20,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(StartMethod) -> Outcome,
     pub(crate) on: On,
-    /// Too heavy for a build without optimisations.
-    pub(crate) release_only: bool,
+    /// Runs only where the counts are full ones.
+    pub(crate) heavy: bool,
     /// Looks at the whole machine, or fills it: nothing else runs beside it.
     pub(crate) alone: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) enum On {
 
 impl Case {
     pub(crate) const fn new(name: &'static str, run: fn(StartMethod) -> Outcome) -> Self {
-        Self { name, run, on: On::All, release_only: false, alone: false }
+        Self { name, run, on: On::All, heavy: false, alone: false }
     }
 
     pub(crate) const fn processes(self) -> Self {
@@ -56,7 +56,7 @@ impl Case {
     }
 
     pub(crate) const fn heavy(self) -> Self {
-        Self { release_only: true, ..self }
+        Self { heavy: true, ..self }
     }
 
     pub(crate) const fn alone(self) -> Self {
@@ -70,7 +70,7 @@ impl Case {
             On::Threads => method == StartMethod::Threads,
             On::Fork => method == StartMethod::Fork,
         };
-        suits && !(self.release_only && cfg!(debug_assertions))
+        suits && (FULL || !self.heavy)
     }
 }
 
@@ -90,9 +90,13 @@ pub(crate) fn words(bytes: usize, word: u64) -> Vec<u64> {
     vec![word; bytes / size_of::<u64>()]
 }
 
-/// `big` with optimisations, `small` without.
-pub(crate) const fn sized(big: usize, small: usize) -> usize {
-    if cfg!(debug_assertions) { small } else { big }
+/// Whether the counts are full ones: in release, built with `POOL_FULL_COUNTS` in the environment,
+/// with which `cargo xtask test` also optimises this suite.
+const FULL: bool = !cfg!(debug_assertions) && option_env!("POOL_FULL_COUNTS").is_some();
+
+/// `full` where the counts are full ones, otherwise `small`.
+pub(crate) const fn sized(full: usize, small: usize) -> usize {
+    if FULL { full } else { small }
 }
 
 /// A tenth of `all`, unless `POOL_FULL_COUNTS` is set in the environment.

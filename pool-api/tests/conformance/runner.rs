@@ -1,6 +1,6 @@
 //! Runs the cases, each in a fresh copy of this executable with a deadline, twice as many at a time
-//! as there are CPUs: most of them wait more than they compute. Cases that look at the whole machine
-//! or fill it run alone, after the others.
+//! as there are CPUs: most of them wait more than they compute. Cases that look at the whole
+//! machine or fill it run alone, after the others.
 //!
 //! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself
 //! (it says so, see `footprint.rs`), and no process anywhere that was made for it (the runner

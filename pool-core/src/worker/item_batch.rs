@@ -1,5 +1,5 @@
-//! The items of a chunk in their block, for code that does not know their types: what happens before
-//! and after each of them.
+//! The items of a chunk in their block, for code that does not know their types: what happens
+//! before and after each of them.
 
 use std::time::Instant;
 
