@@ -60,6 +60,14 @@ pub(crate) struct Chunk {
     pub(crate) goes_first: bool,
 }
 
+/// What has to be known of a chunk that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) job: JobId,
+    pub(super) items: Block,
+    pub(super) bytes: u64,
+}
+
 /// Whether the item that a worker has in hand is overdue, and its worker timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum TimeOut {
@@ -116,6 +124,10 @@ impl Chunk {
     /// The workers that may run it while none keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
         Audience { place: self.worker.map(WorkerId::number), min_serial: 0 }
+    }
+
+    pub(super) fn ended(&self) -> Ended {
+        Ended { job: self.job, items: self.items, bytes: self.bytes }
     }
 
     /// Moves the start behind items that have results or have failed.

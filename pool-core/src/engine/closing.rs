@@ -47,7 +47,7 @@ impl Engine {
             self.queue.push_front(chunk);
         }
         for chunk in &dropped {
-            self.finish(chunk, out);
+            self.finish(chunk.ended(), out);
         }
         self.admit_held();
         self.dispatch(out);
@@ -84,7 +84,7 @@ impl Engine {
             if let Some(worker) = chunk.worker {
                 self.targeted.left(worker);
             }
-            self.finish(&chunk, out);
+            self.finish(chunk.ended(), out);
             self.dispatch(out);
         }
     }
@@ -109,7 +109,7 @@ impl Engine {
         let queued = at.and_then(|at| self.queue.remove(at));
         let withdrawn = queued.or_else(|| self.targeted.withdraw(is_it).pop());
         if let Some(chunk) = &withdrawn {
-            self.finish(chunk, out);
+            self.finish(chunk.ended(), out);
         }
         withdrawn.is_some()
     }

@@ -15,7 +15,7 @@ use pool_ipc::{
 };
 
 use super::{
-    chunk::{Action, Chunk, Delivery, TimeOut, Why},
+    chunk::{Action, Chunk, Delivery, Ended, TimeOut, Why},
     jobs::{JobId, JobTable},
     targeted::TargetedQueues,
     workers::WorkerTable,
@@ -199,22 +199,21 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         // An end that a scribbled ring reports twice counts once.
-        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
-        let mut chunk = chunk.clone();
-        self.slots[slot.index()] = SlotUse::Lent { incarnation, job: chunk.job };
+        let Some(SlotUse::Published(chunk)) = self.slots.get(slot.index()) else { return };
+        let (job, ended, target) = (chunk.job, chunk.ended(), chunk.worker);
+        let (size, measure) = (chunk.end - chunk.start, chunk.measure);
+        let first = chunk.first.after(chunk.start as usize);
+        let finished = outcome.progress.finished.min(size);
+        // (Most chunks are complete, and need no copy.)
+        let rest = (finished < size).then(|| chunk.clone());
+        self.slots[slot.index()] = SlotUse::Lent { incarnation, job };
         self.published_slots -= 1;
-        chunk.goes_first = false;
-        if let Some(worker) = chunk.worker {
+        if let Some(worker) = target {
             self.targeted.left(worker);
         }
         let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
-        let job = chunk.job;
-        let wanted = self.is_open(job);
-        let size = chunk.end - chunk.start;
-        let finished = outcome.progress.finished.min(size);
-        if finished > 0 && wanted {
-            let first = chunk.first.after(chunk.start as usize);
-            let (capacity, measure) = (size, chunk.measure);
+        if finished > 0 && self.is_open(job) {
+            let capacity = size;
             let delivery =
                 Delivery::Results { slot, incarnation, first, capacity, measure, outcome };
             out.push(Action::Deliver { job, delivery });
@@ -222,6 +221,27 @@ impl Engine {
             self.free(slot);
             out.push(Action::Release { slot });
         }
+        match rest {
+            Some(rest) => self.ended_early(rest, (worker, incarnation), finished, why, out),
+            None => {
+                self.finish(ended, out);
+                self.dispatch(out);
+            }
+        }
+    }
+
+    /// Handles what is left of a chunk, of which `finished` items have results.
+    fn ended_early(
+        &mut self,
+        mut chunk: Chunk,
+        (worker, incarnation): (WorkerId, Incarnation),
+        finished: u32,
+        why: Why,
+        out: &mut Vec<Action>,
+    ) {
+        let job = chunk.job;
+        let wanted = self.is_open(job);
+        chunk.goes_first = false;
         let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
         chunk.past_limit = false;
         chunk.audience = chunk.open_to();
@@ -237,7 +257,6 @@ impl Engine {
         };
         let makes_room = matches!(why, Why::Cancelled) && chunk.worker.is_none();
         match why {
-            _ if chunk.start == chunk.end => {}
             Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
                 if chunk.cancelled =>
             {
@@ -307,7 +326,7 @@ impl Engine {
     /// chunks that wait, not before them.
     fn go_on(&mut self, chunk: Chunk, wanted: bool, makes_room: bool, out: &mut Vec<Action>) {
         if chunk.start == chunk.end || (!wanted && chunk.in_hand.is_none()) {
-            self.finish(&chunk, out);
+            self.finish(chunk.ended(), out);
         } else if let Some(incarnation) = chunk.in_hand
             && wanted
         {
@@ -324,17 +343,17 @@ impl Engine {
         self.dispatch(out);
     }
 
-    pub(super) fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
-        out.push(Action::FreeItems { block: chunk.items });
-        if let Some(record) = self.jobs.get_mut(chunk.job) {
+    pub(super) fn finish(&mut self, chunk: Ended, out: &mut Vec<Action>) {
+        let Ended { job, items, bytes } = chunk;
+        out.push(Action::FreeItems { block: items });
+        if let Some(record) = self.jobs.get_mut(job) {
             record.chunks -= 1;
             self.busy_jobs -= usize::from(record.chunks == 0);
             if record.open {
-                let delivery = Delivery::Ended { bytes: chunk.bytes };
-                out.push(Action::Deliver { job: chunk.job, delivery });
+                out.push(Action::Deliver { job, delivery: Delivery::Ended { bytes } });
             }
         }
-        self.forget_if_over(chunk.job, out);
+        self.forget_if_over(job, out);
     }
 
     pub(super) fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {

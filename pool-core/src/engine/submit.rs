@@ -34,6 +34,7 @@ impl Engine {
     }
 
     /// Takes a new chunk in.
+    #[inline]
     pub(crate) fn submit(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
         if !self.is_open(chunk.job) {
             // Another thread has ended the job; its caller learns of that when it asks for results.

@@ -64,6 +64,7 @@ pub(super) struct Way {
 
 impl<A: Wire> ProcessTransport<A> {
     /// A way for items that did not begin.
+    #[inline]
     pub(super) fn new(way: Way) -> Self {
         Self { way, pending: None }
     }
@@ -124,6 +125,7 @@ fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
 }
 
 impl Way {
+    #[inline]
     pub(crate) fn open(
         session: Arc<Session>,
         (call, measure): (Call, MeasureResults),
@@ -191,6 +193,7 @@ impl Way {
 
     /// The most items of the next chunk, whose head takes no more than an eighth of the arena, and
     /// the bytes that they may need. `head`: the bytes of the head for one item.
+    #[inline]
     fn sizes(&self, most: usize, head: usize) -> (usize, usize) {
         let by_room = usize::try_from(self.allocator.limit / 8 / head.max(1) as u64)
             .unwrap_or(usize::MAX)
@@ -203,6 +206,7 @@ impl Way {
     }
 
     /// The chunk of items that were encoded; `head`: the bytes of their head.
+    #[inline]
     fn chunk(
         &mut self,
         encoded: Option<EncodedItems>,
@@ -236,6 +240,7 @@ impl Way {
         Ok((chunk, load))
     }
 
+    #[inline]
     fn submit(&mut self, packed: Result<(Chunk, Load), Sent>) -> Sent {
         match packed {
             Ok((chunk, load)) => {
@@ -266,6 +271,7 @@ impl Way {
     }
 
     /// Releases what was read since the last time.
+    #[inline]
     pub(super) fn flush(&mut self) {
         let buffers = buffers(&mut self.buffers);
         if !buffers.released.is_empty() {
@@ -273,6 +279,7 @@ impl Way {
         }
     }
 
+    #[inline]
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         self.flush();
         let ItemAllocator { session, job, .. } = &self.allocator;

@@ -85,11 +85,13 @@ impl Progress {
     }
 
     /// Whether every item has been pulled, sent, and handed on.
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.exhausted && self.window.active() == 0
     }
 
     /// Begins to send; fails if the call is cancelled.
+    #[inline]
     pub(super) fn begin_fill(&mut self) -> Result<(), Error> {
         check_cancelled(self.cancel.as_ref())?;
         self.starves = false;
@@ -98,6 +100,7 @@ impl Progress {
 
     /// How to cut the next chunk, if one may be sent now. If there is no room for it, the sender
     /// waits, but not longer than `until`.
+    #[inline]
     pub(super) fn next_cut(&mut self, until: Option<Instant>) -> Option<Cut> {
         if self.exhausted {
             return None;
@@ -111,6 +114,7 @@ impl Progress {
     }
 
     /// Counts what was sent; returns whether another chunk may follow at once.
+    #[inline]
     pub(super) fn sent(&mut self, sent: Sent) -> Result<bool, Error> {
         match sent {
             Sent::Load(Load { chunks, items, bytes, room }) => {
@@ -132,6 +136,7 @@ impl Progress {
     }
 
     /// What to wait for, but not longer than `until`.
+    #[inline]
     pub(super) fn awaited(&self, until: Option<Instant>) -> Awaited {
         Awaited {
             // A consumer that takes results one by one wants the first one at once.
@@ -143,16 +148,19 @@ impl Progress {
     }
 
     /// A chunk that had `bytes` of room has ended.
+    #[inline]
     pub(super) fn ended(&mut self, bytes: u64) {
         self.window.ended(bytes as usize);
     }
 
     /// Results of `items` items have come that ran for `nanos`.
+    #[inline]
     pub(super) fn ran(&mut self, items: usize, nanos: u64) {
         self.sizer.ran(items, nanos);
     }
 
     /// Outcomes of `items` items were handed on.
+    #[inline]
     pub(super) fn handed_on(&mut self, items: usize) {
         if !self.by_one {
             self.window.yielded(items);
@@ -160,6 +168,7 @@ impl Progress {
     }
 
     /// Outcomes of `items` items have reached the consumer.
+    #[inline]
     pub(super) fn yielded(&mut self, items: usize) {
         self.window.yielded(items);
     }

@@ -50,6 +50,7 @@ pub(super) struct Way {
 }
 
 impl Way {
+    #[inline]
     pub(super) fn open(
         backend: Arc<ThreadBackend>,
         shared: Option<SharedValue>,

@@ -50,6 +50,7 @@ enum Opened {
 /// Opens the way to the workers of the backend for a new job. `what`: the function's name, for
 /// processes, and what measures its results.
 #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+#[inline]
 fn open(
     (backend, shared): (Backend, Option<SharedValue>),
     what: (&dyn Fn() -> Result<Call, Error>, MeasureResults),

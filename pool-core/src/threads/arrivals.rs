@@ -20,6 +20,7 @@ use crate::{
 
 impl Control {
     /// Counts a chunk that is about to be sent; returns how many were under way before.
+    #[inline]
     pub(super) fn begin_chunk(&self) -> usize {
         let mut flow = lock(&self.flow);
         let before = flow.under_way;
@@ -78,6 +79,7 @@ impl Control {
 
     /// Whether the parts of a chunk that has ended count: the job goes on, and the item whose clock
     /// was started, if any, is not overdue.
+    #[inline]
     pub(super) fn is_wanted(&self, flow: &mut Flow, clocked: Option<ItemIndex>) -> bool {
         // A task that sees that its time is over may return before its caller has looked.
         self.end_overdue(flow);
@@ -89,6 +91,7 @@ impl Control {
     }
 
     /// Counts a chunk as ended, and wakes the threads that wait for that.
+    #[inline]
     pub(super) fn end_chunk(&self, mut flow: MutexGuard<'_, Flow>) {
         flow.under_way -= 1;
         let idle = flow.under_way == 0;
@@ -152,6 +155,7 @@ impl Control {
     }
 
     /// Notes that parts were taken; `all`: none is left.
+    #[inline]
     pub(super) fn note_taken(&self, flow: &mut Flow, all: bool) {
         if all {
             (flow.arrived, flow.urgent) = (0, false);

@@ -30,10 +30,10 @@ struct Chunk<F: Form> {
 struct ChunkItems<F: Form> {
     job: Arc<ThreadJob<F::Output>>,
     function: F::Function,
-    /// Gone only while the chunk is dropped.
+    /// Gone once the chunk has ended.
     context: Option<Arc<F::Context>>,
     thread_items: vec::IntoIter<F::ThreadItem>,
-    /// Results of the part that is being made: none when the chunk is dropped.
+    /// Results of the part that is being made.
     values: Vec<F::Output>,
     parts: Vec<Part<F::Output>>,
 }
@@ -82,11 +82,12 @@ unsafe fn work_of<F: Form>(
     let (values, parts) = (Vec::new(), Vec::new());
     let (job, context) = (job.clone(), Some(context));
     let items = ChunkItems::<F> { job, function, context, thread_items, values, parts };
-    let chunk = Chunk { items, call_values: call_values.clone(), run };
+    let mut chunk = Chunk { items, call_values: call_values.clone(), run };
+    // (By reference, so that the chunk is not moved out of its box.)
     let work: Box<dyn FnOnce(&mut ThreadWorker) + Send + '_> =
         Box::new(move |thread_worker| chunk.run(thread_worker));
     // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs,
-    // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
+    // unwinds or is discarded, it ends in `Chunk::end`, which counts it after the last use of
     // anything borrowed: only the job's own memory is touched after that. The caller promises
     // that the borrows are good until then: `close` waits for the count, or, where the types
     // are `'static` and only items use what is lent, for the items. Work that is leaked is
@@ -95,18 +96,39 @@ unsafe fn work_of<F: Form>(
 }
 
 impl<F: Form> Chunk<F> {
-    fn run(mut self, thread_worker: &mut ThreadWorker) {
-        let Self { items, call_values, run } = &mut self;
+    fn run(&mut self, thread_worker: &mut ThreadWorker) {
+        let Self { items, call_values, run } = self;
         let _brought = call_values.within.bring();
         let (control, lends) = (items.job.control.clone(), items.job.lends);
         let ran = run.run(items, (&control, lends), call_values, thread_worker);
         // The exit runs before the chunk ends, so that a thread that sees its end also sees the
         // exit result; but the clock of an item is stopped first.
-        let unclocked = self.run.clocked().is_none().then_some(self);
+        if run.clocked().is_some() {
+            self.end();
+        }
         if let Some(tasks) = ran {
             control.ran(thread_worker, tasks);
         }
-        drop(unclocked);
+        self.end();
+    }
+
+    /// Hands the parts over and counts the chunk as ended, the first time that it is called.
+    fn end(&mut self) {
+        let ChunkItems { job, context, thread_items, values, parts, .. } = &mut self.items;
+        let Some(context) = context.take() else { return };
+        let (thread_items, parts) = (mem::take(thread_items), mem::take(parts));
+        let values = mem::take(values); // none, unless `run` has unwound
+        let lent = (context, mem::take(&mut self.call_values));
+        if job.control.is_foreign() {
+            // A task has forked: all of this belongs to the parent.
+            mem::forget((thread_items, parts, values, lent, job.clone()));
+            return;
+        }
+        self.run.end_items(&job.control);
+        thread_items.for_each(drop_quietly);
+        drop_quietly(values);
+        drop_quietly(lent);
+        job.ended(parts, self.run.clocked(), self.run.goes_on);
     }
 }
 
@@ -116,7 +138,7 @@ impl<F: Form> Items for ChunkItems<F> {
     }
 
     fn run_items(&mut self, surroundings: &mut Surroundings<'_>, leaving: &mut Leaving<'_>) {
-        let context = self.context.as_ref().expect("the chunk is not being dropped");
+        let context = self.context.as_ref().expect("the chunk has not ended");
         self.values.reserve_exact(self.thread_items.len());
         while leaving.goes_on()
             && let Some(thread_item) = self.thread_items.next()
@@ -151,7 +173,7 @@ impl<F: Form> Items for ChunkItems<F> {
     fn rest(&mut self, call_values: &CallValues, first: ItemIndex) -> Work {
         self.job.control.begin_chunk();
         let rest = mem::take(&mut self.thread_items);
-        let context = self.context.clone().expect("the chunk is not being dropped");
+        let context = self.context.clone().expect("the chunk has not ended");
         let (calls, run) = ((self.function, context), Run::new(false, first));
         // SAFETY: what is borrowed outlives this chunk, as `send` was promised, and since the rest
         // is counted before this one has ended, `ThreadJob::close` waits for it, too.
@@ -161,17 +183,6 @@ impl<F: Form> Items for ChunkItems<F> {
 
 impl<F: Form> Drop for Chunk<F> {
     fn drop(&mut self) {
-        let ChunkItems { job, context, thread_items, parts, .. } = &mut self.items;
-        let (thread_items, parts) = (mem::take(thread_items), mem::take(parts));
-        let lent = (context.take(), mem::take(&mut self.call_values));
-        if job.control.is_foreign() {
-            // A task has forked: all of this belongs to the parent.
-            mem::forget((thread_items, parts, lent, job.clone()));
-            return;
-        }
-        self.run.end_items(&job.control);
-        thread_items.for_each(drop_quietly);
-        drop_quietly(lent);
-        job.ended(parts, self.run.clocked(), self.run.goes_on);
+        self.end();
     }
 }

@@ -106,6 +106,7 @@ impl Flow {
 
     /// The results of a chunk arrive. `is_complete`: all of it, or what is left is another chunk;
     /// otherwise it was discarded, and no thread runs the rest: the caller must not wait for it.
+    #[inline]
     pub(super) fn arrive(&mut self, is_complete: bool, failed: bool) {
         self.terminated |= !is_complete;
         self.urgent |= failed;
@@ -113,6 +114,7 @@ impl Flow {
     }
 
     /// Fails when the job was terminated.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.failed {
             _ if !self.terminated => Ok(()),

@@ -108,15 +108,18 @@ impl Leaving<'_> {
 }
 
 impl Run {
+    #[inline]
     pub(super) fn new(is_targeted: bool, first: ItemIndex) -> Self {
         Self { first, is_targeted, begun: false, goes_on: false, in_items: false }
     }
 
     /// The item whose clock was started.
+    #[inline]
     pub(super) fn clocked(&self) -> Option<ItemIndex> {
         self.begun.then_some(self.first)
     }
 
+    #[inline]
     pub(super) fn end_items(&mut self, control: &Control) {
         if mem::take(&mut self.in_items) && !control.is_foreign() {
             control.end_items();
@@ -125,6 +128,7 @@ impl Run {
 
     /// Runs the items of a chunk, in a worker's life that it begins, if it is to. Returns how many
     /// were run, if they count as the worker's tasks.
+    #[inline]
     pub(super) fn run(
         &mut self,
         items: &mut dyn Items,

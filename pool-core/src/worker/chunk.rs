@@ -12,19 +12,22 @@ use std::{
 use pool_ipc::{
     WireFault,
     batch::BatchReader,
-    board::{Claim, Description, End},
+    board::{Claim, Description, End, Progress},
 };
 
 use super::{
     function_pointer::function_at,
-    item_batch::{ItemBatch, check_late, end_if_forked, overdue},
+    item_batch::{
+        ItemBatch, begin_item, check_cancelled, check_late, end_if_forked, end_item, is_to_end,
+        overdue,
+    },
     results::{Results, Stop},
     runtime::WorkerRuntime,
 };
 use crate::{
     error::FailureKind,
     panic::{self, take_panic},
-    task::{Form, ItemAt, Surroundings},
+    task::{Form, ItemAt, Surroundings, TimeSlice},
 };
 
 /// One chunk while it runs.
@@ -55,7 +58,10 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         Ok(results) => results,
         Err(stop) => return run.stop(stop),
     };
-    let outcome = caught(&mut || run_items::<F>(function, run, &mut results));
+    // (Not behind a `dyn`: the loop keeps the results in registers.)
+    let outcome = panic::in_task(|| {
+        catch_unwind(AssertUnwindSafe(|| run_items::<F>(function, run, &mut results)))
+    });
     let late = run.items_ended(&outcome, results.done());
     results.finish(run.runtime, run.claim);
     run.chunk_ended(outcome, late);
@@ -63,10 +69,6 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
 
 /// How the items ended; `Err`: one has panicked.
 type Outcome = thread::Result<Result<(), Stop>>;
-
-fn caught(act: &mut dyn FnMut() -> Result<(), Stop>) -> Outcome {
-    panic::in_task(|| catch_unwind(AssertUnwindSafe(act)))
-}
 
 /// Runs the items. (Nothing that does not know their types is here: it is compiled anew for each
 /// of a program's tasks.)
@@ -76,31 +78,34 @@ fn run_items<F: Form>(
     run: &mut ChunkRun<'_>,
     results: &mut Results<F::Output>,
 ) -> Result<(), Stop> {
-    let ChunkRun { runtime, claim, what, began, .. } = run;
-    let mut batch = ItemBatch::begin(runtime, claim, what, *began)?;
+    let (runtime, claim, what) = (&mut *run.runtime, run.claim, &run.what);
+    let batch = ItemBatch::find(runtime, what)?;
     // SAFETY: the block lies within the parent's arena, which stays mapped; a published block does
     // not change before its chunk has ended, and blocks are aligned.
     let reader =
         unsafe { BatchReader::<F::Item>::new(batch.base, batch.room, what.capacity as usize) };
+    // SAFETY: the runtime has the claimer, and the claimer the board, until the process ends.
+    let marks = unsafe { runtime.claimer.item_marks(claim) };
+    let mut slice = TimeSlice::since(run.began);
     let (start, count, mut first) = (what.start as usize, results.count, 0);
     let kept = runtime.in_hand.take();
     if what.in_hand {
-        batch.check_cancelled()?;
+        check_cancelled(&marks)?;
         if let Some(kept) = results.kept(kept)? {
-            batch.set_begun(0);
+            marks.set_progress(Progress { finished: 0, begun: true });
             results.push(runtime, claim, *kept)?;
-            batch.set_finished(1);
+            marks.set_progress(Progress { finished: 1, begun: false });
             first = 1;
         }
     }
     for index in first..count {
-        batch.begin_item(runtime, what, index)?;
+        begin_item(&marks, runtime, what, index)?;
         let (claimer, mark) = (&runtime.claimer, &runtime.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
             shared: runtime.shared,
             state: &mut *runtime.state,
-            cancelled: &|| batch.is_to_end(claimer, mark, what),
+            cancelled: &|| is_to_end(&marks, claimer, mark, what),
             decoder: &mut runtime.decoder,
             context: &mut runtime.context,
         };
@@ -113,13 +118,14 @@ fn run_items<F: Form>(
             Ok(output) => results.push(runtime, claim, output)?,
             Err(fault) => return Err(unreadable(fault)),
         }
-        batch.end_item(runtime, (what, claim), index + 1, count)?;
+        end_item(&marks, &mut slice, runtime, (what, claim), (index + 1, count))?;
     }
     Ok(())
 }
 
 impl ChunkRun<'_> {
     /// Counts the items, of which `done` have a result; returns whether the last one was late.
+    #[inline]
     fn items_ended(&mut self, outcome: &Outcome, done: usize) -> bool {
         end_if_forked(&self.runtime.mark);
         // If an item has failed, its clock still runs.
@@ -130,6 +136,7 @@ impl ChunkRun<'_> {
     }
 
     /// Notes why the run ended, after its results were handed over.
+    #[inline]
     fn chunk_ended(&mut self, outcome: Outcome, late: bool) {
         if self.what.manifest.is_some() || self.what.context_manifest.is_some() {
             self.runtime.announce_kept();
@@ -146,6 +153,7 @@ impl ChunkRun<'_> {
         }
     }
 
+    #[inline]
     fn stop(&mut self, stop: Stop) {
         match stop {
             Stop::End(end) => self.end = end,

@@ -1,8 +1,6 @@
 //! The items of a chunk in their block, for code that does not know their types: what happens
 //! before and after each of them.
 
-use std::time::Instant;
-
 use pool_ipc::board::{Claim, Claimer, Description, End, ItemMarks, Progress};
 use pool_shm::ForkMark;
 
@@ -14,18 +12,12 @@ pub(super) struct ItemBatch {
     pub(super) base: *const u8,
     /// Bytes from there to the end of the arena.
     pub(super) room: usize,
-    marks: ItemMarks,
-    slice: TimeSlice,
 }
 
 impl ItemBatch {
     /// Finds the items, and prepares the decoder for them.
-    pub(super) fn begin(
-        runtime: &mut WorkerRuntime,
-        claim: &Claim,
-        what: &Description,
-        began: Option<Instant>,
-    ) -> Result<Self, Stop> {
+    #[inline]
+    pub(super) fn find(runtime: &mut WorkerRuntime, what: &Description) -> Result<Self, Stop> {
         let (base, len) = runtime.items;
         let offset = usize::try_from(what.items).unwrap_or(usize::MAX);
         let Some(room) = len.checked_sub(offset) else {
@@ -50,78 +42,70 @@ impl ItemBatch {
             .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
         // SAFETY: the offset lies within the parent's arena (checked).
         let base = unsafe { base.add(offset) };
-        // SAFETY: the runtime has the claimer, and the claimer the board, until the process ends.
-        let marks = unsafe { runtime.claimer.item_marks(claim) };
-        Ok(Self { base, room, marks, slice: TimeSlice::since(began) })
+        Ok(Self { base, room })
     }
+}
 
-    #[inline]
-    pub(super) fn check_cancelled(&self) -> Result<(), Stop> {
-        if self.marks.is_cancelled() { Err(Stop::End(End::Cancelled)) } else { Ok(()) }
-    }
+#[inline]
+pub(super) fn check_cancelled(marks: &ItemMarks) -> Result<(), Stop> {
+    if marks.is_cancelled() { Err(Stop::End(End::Cancelled)) } else { Ok(()) }
+}
 
-    /// The item behind so many complete results is touched from now on.
-    #[inline]
-    pub(super) fn set_begun(&self, finished: u32) {
-        self.marks.set_progress(Progress { finished, begun: true });
+/// Notes that the item is touched from now on, and starts its clock.
+#[inline]
+pub(super) fn begin_item(
+    marks: &ItemMarks,
+    runtime: &WorkerRuntime,
+    what: &Description,
+    index: usize,
+) -> Result<(), Stop> {
+    check_cancelled(marks)?;
+    marks.set_progress(Progress { finished: index as u32, begun: true });
+    if what.limit > 0 {
+        runtime.start_clock(what.limit, what.grace);
     }
+    Ok(())
+}
 
-    /// So many results are complete.
-    #[inline]
-    pub(super) fn set_finished(&self, finished: u32) {
-        self.marks.set_progress(Progress { finished, begun: false });
-    }
+/// Whether a task that asks is told to end.
+#[inline]
+pub(super) fn is_to_end(
+    marks: &ItemMarks,
+    claimer: &Claimer,
+    mark: &ForkMark,
+    what: &Description,
+) -> bool {
+    mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
+}
 
-    /// Notes that the item is touched from now on, and starts its clock.
-    #[inline]
-    pub(super) fn begin_item(
-        &self,
-        runtime: &WorkerRuntime,
-        what: &Description,
-        index: usize,
-    ) -> Result<(), Stop> {
-        self.check_cancelled()?;
-        self.set_begun(index as u32);
-        if what.limit > 0 {
-            runtime.start_clock(what.limit, what.grace);
-        }
-        Ok(())
+/// Notes that the results of `done` of `count` items are complete, and stops if the others go on
+/// elsewhere or later.
+#[inline]
+pub(super) fn end_item(
+    marks: &ItemMarks,
+    slice: &mut TimeSlice,
+    runtime: &mut WorkerRuntime,
+    (what, claim): (&Description, &Claim),
+    (done, count): (usize, usize),
+) -> Result<(), Stop> {
+    if what.limit > 0 && runtime.stop_clock() {
+        return Err(overdue(what)); // its result is not counted
     }
-
-    /// Whether a task that asks is told to end.
-    pub(super) fn is_to_end(&self, claimer: &Claimer, mark: &ForkMark, what: &Description) -> bool {
-        mark.get() != 0 && (self.marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
+    marks.set_progress(Progress { finished: done as u32, begun: false });
+    if done < count
+        && let Some(growth) = &mut runtime.growth
+        && growth.check()
+    {
+        return Err(Stop::End(End::Cancelled)); // the next worker runs the others
     }
-
-    /// Notes that the results of `done` items are complete, and stops if the others go on elsewhere
-    /// or later.
-    #[inline]
-    pub(super) fn end_item(
-        &mut self,
-        runtime: &mut WorkerRuntime,
-        (what, claim): (&Description, &Claim),
-        done: usize,
-        count: usize,
-    ) -> Result<(), Stop> {
-        if what.limit > 0 && runtime.stop_clock() {
-            return Err(overdue(what)); // its result is not counted
-        }
-        self.set_finished(done as u32);
-        if done < count
-            && let Some(growth) = &mut runtime.growth
-            && growth.check()
-        {
-            return Err(Stop::End(End::Cancelled)); // the next worker runs the others
-        }
-        if done < count
-            && self.marks.others_wait()
-            && self.slice.check(done)
-            && !runtime.claimer.is_targeted(claim)
-        {
-            return Err(Stop::End(End::Cancelled)); // they go on behind what waits
-        }
-        Ok(())
+    if done < count
+        && marks.others_wait()
+        && slice.check(done)
+        && !runtime.claimer.is_targeted(claim)
+    {
+        return Err(Stop::End(End::Cancelled)); // they go on behind what waits
     }
+    Ok(())
 }
 
 /// Fails if the item that was called just now is late.
