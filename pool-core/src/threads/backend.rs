@@ -158,8 +158,12 @@ impl ThreadBackend {
         self.check_worker(worker)?;
         let unsent = match &*lock(&self.work_queue) {
             Some(work_queue) => {
-                let share = work_queue.waiting() / self.busy.calls().max(1);
-                work_queue.send(worker, under_way == 0 || under_way < share, work).err()
+                // (What waits is looked at only where there are others: the receiver writes there.)
+                let is_below_share = || match self.busy.calls() {
+                    0 | 1 => false,
+                    calls => under_way < work_queue.waiting() / calls,
+                };
+                work_queue.send(worker, under_way == 0 || is_below_share(), work).err()
             }
             None => Some(work),
         };

@@ -20,7 +20,7 @@ use crate::{
 
 /// Consecutive items on their way to a thread, and their results.
 ///
-/// Its drop hands the parts over and counts the chunk as ended.
+/// [`Chunk::end`], or its drop, hands the parts over and counts the chunk as ended.
 struct Chunk<F: Form> {
     items: ChunkItems<F>,
     call_values: CallValues,
@@ -86,11 +86,11 @@ unsafe fn work_of<F: Form>(
     // (By reference, so that the chunk is not moved out of its box.)
     let work: Box<dyn FnOnce(&mut ThreadWorker) + Send + '_> =
         Box::new(move |thread_worker| chunk.run(thread_worker));
-    // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs,
-    // unwinds or is discarded, it ends in `Chunk::end`, which counts it after the last use of
-    // anything borrowed: only the job's own memory is touched after that. The caller promises
-    // that the borrows are good until then: `close` waits for the count, or, where the types
-    // are `'static` and only items use what is lent, for the items. Work that is leaked is
+    // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs, unwinds
+    // or is discarded, it ends in `Chunk::end`, which counts it after the last use of anything
+    // borrowed: only the job's own memory and the emptied chunk are touched after that. The caller
+    // promises that the borrows are good until then: `close` waits for the count, or, where the
+    // types are `'static` and only items use what is lent, for the items. Work that is leaked is
     // never counted, and the wait never ends.
     unsafe { mem::transmute::<Box<dyn FnOnce(&mut ThreadWorker) + Send + '_>, Work>(work) }
 }
@@ -126,7 +126,7 @@ impl<F: Form> Chunk<F> {
         }
         self.run.end_items(&job.control);
         thread_items.for_each(drop_quietly);
-        drop_quietly(values);
+        values.into_iter().for_each(drop_quietly);
         drop_quietly(lent);
         job.ended(parts, self.run.clocked(), self.run.goes_on);
     }

@@ -128,7 +128,6 @@ impl Run {
 
     /// Runs the items of a chunk, in a worker's life that it begins, if it is to. Returns how many
     /// were run, if they count as the worker's tasks.
-    #[inline]
     pub(super) fn run(
         &mut self,
         items: &mut dyn Items,
