@@ -9,9 +9,9 @@
 //! * `worker.rs`: the state of one worker thread.
 //! * `work_queue.rs`: how work reaches the threads.
 //! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types;
-//!   `arrivals.rs`: counts its chunks, and waits for what arrives.
+//!   `arrivals.rs`: counts its chunks, waits for what arrives, and fails items that are overdue.
 //! * `chunk.rs`: the items of one chunk, with their types; `run.rs`: runs them, whatever those are.
-//! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are overdue.
+//! * `time_limits.rs`: the deadlines of what runs; `exiting.rs`: which exits are overdue.
 //! * `claims.rs`: counts calls that begin; `busy.rs`: counts calls that have something under way.
 
 mod arrivals;

@@ -1,6 +1,6 @@
 //! Can every crate be packaged, and do the packages build from what they contain?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::{fs, io};
@@ -38,6 +38,9 @@ fn run(steps: &Steps, workspace: &Workspace, scratch: &Scratch) -> Verdict {
         unpack(steps, &packed.join(archive), &folder)?;
         members.push((layer.name, archive.trim_end_matches(SUFFIX)));
     }
+    if let Some(path) = stray_file(&folder)? {
+        return Err(Stop::Failed(format!("{} belongs in no package", path.display())));
+    }
     scratch::write(&folder.join("Cargo.toml"), &manifest(&members))?;
     fs::copy(workspace.root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let build = scratch.cargo(workspace, &folder, ["build", "--workspace"]);
@@ -45,6 +48,30 @@ fn run(steps: &Steps, workspace: &Workspace, scratch: &Scratch) -> Verdict {
 }
 
 const SUFFIX: &str = ".crate";
+
+/// The extensions of files in packages; what has none there is a licence.
+const EXTENSIONS: [&str; 6] = ["rs", "md", "toml", "orig", "lock", "json"];
+
+/// A file below `folder` that a tool has left in a crate, if there is one.
+fn stray_file(folder: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_known = match path.extension() {
+            Some(extension) => EXTENSIONS.iter().any(|known| extension == *known),
+            None => {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("LICENSE-"))
+            }
+        };
+        if path.is_dir() {
+            if let Some(stray) = stray_file(&path)? {
+                return Ok(Some(stray));
+            }
+        } else if !is_known {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
 
 /// The names of the packages in a folder that need not be there.
 fn archives(folder: &Path) -> io::Result<Vec<String>> {
@@ -97,6 +124,20 @@ mod tests {
         assert_eq!(archive_of("pool", &archives), Some("pool-0.2.0.crate"));
         assert_eq!(archive_of("pool-api", &archives), Some("pool-api-0.1.0.crate"));
         assert_eq!(archive_of("api", &archives), None);
+    }
+
+    #[test]
+    fn what_a_tool_has_left_is_found() {
+        let folder = std::env::temp_dir().join(format!("xtask-stray-{}", std::process::id()));
+        fs::create_dir_all(folder.join("src")).unwrap();
+        for name in ["Cargo.toml", "LICENSE-MIT", "src/lib.rs"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        assert_eq!(stray_file(&folder).unwrap(), None);
+        let stray = folder.join("src/default_1.profraw");
+        fs::write(&stray, "").unwrap();
+        assert_eq!(stray_file(&folder).unwrap(), Some(stray));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
