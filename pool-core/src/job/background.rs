@@ -6,7 +6,7 @@ use pool_ipc::{Encoder, Wire, batch};
 
 use super::{
     collector::{Collector, Values},
-    processes::Way,
+    process_transport::Way,
     reorder::Arrivals,
     run::{Job, Sink},
 };

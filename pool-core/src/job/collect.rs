@@ -4,7 +4,7 @@ use pool_ipc::{Wire, rkyv::Archive};
 
 use super::{
     collector::{Collector, Each, Values, bad_result},
-    processes::Way,
+    process_transport::Way,
     reorder::Arrivals,
     run::{Job, Sink},
 };

@@ -1,12 +1,12 @@
-//! Takes the outcomes of items out of what arrives: has results decoded (`processes.rs`), and puts
-//! them into order.
+//! Takes the outcomes of items out of what arrives: has results decoded (`process_transport.rs`),
+//! and puts them into order.
 //!
 //! Invariant: of each item that has ended one outcome is kept, up to the first one that ends the
 //! job.
 
 use pool_ipc::{Wire, WireFault};
 
-use super::{processes::Way, reorder::Arrivals, run::Sink};
+use super::{process_transport::Way, reorder::Arrivals, run::Sink};
 use crate::{
     error::{Cause, Error, TaskError},
     ids::{ItemIndex, WorkerId},

@@ -6,9 +6,9 @@
 //! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: cuts an input without a
 //!   pool.
 //! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
-//! * `processes.rs`: the way to processes: sends items, decodes results; `item_allocator.rs`:
-//!   allocates in the parent's arena, and encodes items there.
-//! * `threads.rs`: the way to threads.
+//! * `process_transport.rs`: the way to processes: sends items, decodes results;
+//!   `item_allocator.rs`: allocates in the parent's arena, and encodes items there.
+//! * `thread_transport.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
 //! * `collector.rs`: takes outcomes out of what arrives; `reorder.rs`: puts them into the order
 //!   that the consumer wants.
@@ -27,7 +27,7 @@ mod item_allocator;
 mod knots;
 mod leaked;
 mod options;
-mod processes;
+mod process_transport;
 mod progress;
 mod reorder;
 mod run;
@@ -35,7 +35,7 @@ mod single;
 mod stream;
 mod target;
 #[cfg(feature = "threads")]
-mod threads;
+mod thread_transport;
 mod transfer;
 mod transport;
 mod try_collect;

@@ -11,7 +11,7 @@ use std::{
 use super::{
     input::Input,
     options::JobOptions,
-    processes::Way,
+    process_transport::Way,
     progress::Progress,
     transfer::Arrival,
     transport::{Arrived, Transport},

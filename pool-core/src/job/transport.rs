@@ -7,11 +7,11 @@ use std::{borrow::Borrow, num::NonZeroU64, sync::Arc, time::Instant};
 use pool_ipc::Wire;
 
 #[cfg(feature = "threads")]
-use super::threads::{self, ThreadTransport};
+use super::thread_transport::{self, ThreadTransport};
 use super::{
     leaked::Borrows,
     options::{JobOptions, Opening},
-    processes::{ProcessTransport, Way},
+    process_transport::{ProcessTransport, Way},
     target::Target,
     transfer::{Arrival, Cut, Sent},
 };
@@ -44,7 +44,7 @@ pub(super) enum Arrived<'t, R> {
 enum Opened {
     Processes(Way),
     #[cfg(feature = "threads")]
-    Threads(threads::Way),
+    Threads(thread_transport::Way),
 }
 
 /// Opens the way to the workers of the backend for a new job. `what`: the function's name, for
@@ -67,9 +67,9 @@ fn open(
             Opened::Processes(Way::open(session, (call()?, measure), borrows, options, opening)?)
         }
         #[cfg(feature = "threads")]
-        Backend::Threads(backend) => {
-            Opened::Threads(threads::Way::open(backend, shared, &borrows, options, opening)?)
-        }
+        Backend::Threads(backend) => Opened::Threads(thread_transport::Way::open(
+            backend, shared, &borrows, options, opening,
+        )?),
     })
 }
 

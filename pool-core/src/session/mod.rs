@@ -8,8 +8,8 @@
 //! * `jobs.rs`: opens, feeds and closes jobs; `reserve.rs`: room for their items.
 //! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: a thread that drives
 //!   only while no other thread does.
-//! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the
-//!   engine what happened, and why the items of a dead worker fail.
+//! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the engine what happened;
+//!   `worker_death.rs`: with which errors the items of a dead worker fail.
 //! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
 //!   started; `start_errors.rs`: what callers are told of a process that does not start.
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
@@ -39,6 +39,7 @@ mod start_errors;
 mod state;
 mod wait;
 mod watch;
+mod worker_death;
 mod worker_exit;
 
 pub(crate) use arenas::Carried;

@@ -1,5 +1,5 @@
-//! Results on their way to their job, which decodes them (`job/processes.rs`): in the arena of the
-//! worker that made them, or copied away from there because the worker needs the room.
+//! Results on their way to their job, which decodes them (`job/process_transport.rs`): in the arena
+//! of the worker that made them, or copied away from there because the worker needs the room.
 
 use std::sync::Arc;
 

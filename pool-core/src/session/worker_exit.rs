@@ -1,7 +1,7 @@
 //! What follows in the parent from a worker's end, not the user's hook `worker_exit`: how far the
 //! worker had come, the exit record that it leaves, the calls that are told, and the worker that
 //! replaces it. A worker process calls the hook in `worker/hook_state.rs`. The cause that its item
-//! fails with is found in `collect.rs`.
+//! fails with is found in `worker_death.rs`.
 //!
 //! Invariant: the parent reads the row and the arena of a worker here after it was reaped, and
 //! checks what it finds there against the arena's bounds.
