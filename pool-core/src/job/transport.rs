@@ -106,6 +106,9 @@ impl<F: Form> Transport<F> {
                     let _inside = InCall::enter(way.backend(), Inside::Call);
                     way.set_context(context.borrow())?;
                 }
+                // Here, and not behind the answer: that would be leaked if this drop panics, and
+                // the job never be closed.
+                drop(context);
                 Self::Processes(ProcessTransport::new(way))
             }
             #[cfg(feature = "threads")]

@@ -1,10 +1,14 @@
 //! A context for one call: encoded once, decoded once per worker.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use pool_api::{
     Error, StartMethod,
     rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
+    wire,
 };
 
 use crate::{
@@ -16,7 +20,25 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("context_in_every_form", every_form),
     Case::new("context_decoded_once_per_worker", decoded_once),
     Case::new("contexts_of_two_calls_side_by_side", two_at_once),
+    Case::new("context_whose_drop_panics_in_the_caller", panics_at_its_drop),
 ];
+
+wire! {
+    /// Panics at its drop in the process that made it.
+    struct Bomb { made_by: u32 }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.made_by == std::process::id() && !std::thread::panicking() {
+            panic!("as it was told");
+        }
+    }
+}
+
+fn bomb() -> Bomb {
+    Bomb { made_by: std::process::id() }
+}
 
 /// How often this process has decoded a [`Table`].
 static DECODED: AtomicUsize = AtomicUsize::new(0);
@@ -109,5 +131,24 @@ fn two_at_once(method: StartMethod) -> Outcome {
     for (index, (a, b)) in first.zip(second).enumerate() {
         assert_eq!((a?, b?), (1000 + index as u64, 2000 + index as u64));
     }
+    Ok(())
+}
+
+/// The call may panic, but it is over then: the pool stops.
+fn panics_at_its_drop(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let calls: [&dyn Fn(); 6] = [
+        &|| drop(pool.tasks(0..10u64).with(bomb()).map(|_, x| x + 1)),
+        &|| drop(pool.task(1u64).with(bomb()).apply(|_, x| x + 1)),
+        &|| drop(pool.tasks(0..10u64).with(bomb()).map_results(|_, x| x + 1)),
+        &|| drop(pool.tasks(0..10u64).with(bomb()).imap(|_, x| x + 1)),
+        &|| drop(pool.tasks(0..10u64).with(bomb()).map_async(|_, x| x + 1)),
+        &|| drop(pool.workers().with(bomb()).broadcast(|_, _| 1u64)),
+    ];
+    for call in calls {
+        let _ = catch_unwind(AssertUnwindSafe(call));
+    }
+    assert_eq!(pool.map(0..10u64, |x| x + 1)?, (1..11).collect::<Vec<_>>());
+    pool.stop_and_join()?;
     Ok(())
 }
