@@ -1,5 +1,5 @@
-//! The state of the chunks of one set of workers: which chunk lies in which slot, and what follows
-//! from every end.
+//! The state of the chunks of one set of workers: which chunk lies in which slot. What follows from
+//! every end is in `chunk_ends.rs`.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
 //! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the
@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 
 use pool_ipc::{
     Block,
-    board::{Audience, Incarnation, Outcome, SlotIndex},
+    board::{Incarnation, SlotIndex},
 };
 
 use super::{
-    chunk::{Action, Chunk, Delivery, Ended, TimeOut, Why},
+    chunk::{Action, Chunk, Delivery, Ended},
     jobs::{JobId, JobTable},
     targeted::TargetedQueues,
     workers::WorkerTable,
@@ -187,160 +187,6 @@ impl Engine {
         let slot = slot.expect("free slots were counted");
         self.cursor = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
         SlotIndex::new(slot)
-    }
-
-    /// Handles a worker's stop with the chunk in `slot`; `outcome` says how far it came.
-    pub(crate) fn ended(
-        &mut self,
-        slot: SlotIndex,
-        incarnation: Incarnation,
-        outcome: Outcome,
-        why: Why,
-        out: &mut Vec<Action>,
-    ) {
-        // An end that a scribbled ring reports twice counts once.
-        let Some(SlotUse::Published(chunk)) = self.slots.get(slot.index()) else { return };
-        let (job, ended, target) = (chunk.job, chunk.ended(), chunk.worker);
-        let (size, measure) = (chunk.end - chunk.start, chunk.measure);
-        let first = chunk.first.after(chunk.start as usize);
-        let finished = outcome.progress.finished.min(size);
-        // (Most chunks are complete, and need no copy.)
-        let rest = (finished < size).then(|| chunk.clone());
-        self.slots[slot.index()] = SlotUse::Lent { incarnation, job };
-        self.published_slots -= 1;
-        if let Some(worker) = target {
-            self.targeted.left(worker);
-        }
-        let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
-        if finished > 0 && self.is_open(job) {
-            let capacity = size;
-            let delivery =
-                Delivery::Results { slot, incarnation, first, capacity, measure, outcome };
-            out.push(Action::Deliver { job, delivery });
-        } else {
-            self.free(slot);
-            out.push(Action::Release { slot });
-        }
-        match rest {
-            Some(rest) => self.ended_early(rest, (worker, incarnation), finished, why, out),
-            None => {
-                self.finish(ended, out);
-                self.dispatch(out);
-            }
-        }
-    }
-
-    /// Handles what is left of a chunk, of which `finished` items have results.
-    fn ended_early(
-        &mut self,
-        mut chunk: Chunk,
-        (worker, incarnation): (WorkerId, Incarnation),
-        finished: u32,
-        why: Why,
-        out: &mut Vec<Action>,
-    ) {
-        let job = chunk.job;
-        let wanted = self.is_open(job);
-        chunk.goes_first = false;
-        let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
-        chunk.past_limit = false;
-        chunk.audience = chunk.open_to();
-        chunk.advance(finished);
-        if finished > 0 {
-            chunk.unbegun_deaths = 0;
-        }
-        let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
-            let delivery = chunk.fail(worker, cause);
-            if wanted {
-                out.push(Action::Deliver { job, delivery });
-            }
-        };
-        let makes_room = matches!(why, Why::Cancelled) && chunk.worker.is_none();
-        match why {
-            Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
-                if chunk.cancelled =>
-            {
-                if std::mem::take(&mut chunk.time_out) == TimeOut::Reported {
-                    chunk.advance(1);
-                } else if let Why::Failed(cause) = why {
-                    failed(&mut chunk, cause, out);
-                }
-                while chunk.start < chunk.end {
-                    failed(&mut chunk, Cause::Cancelled, out);
-                }
-            }
-            Why::Complete | Why::Cancelled => {}
-            // The item has ended of itself, but too late.
-            Why::Failed(Cause::Timeout { .. }) if chunk.lose_try() => {}
-            Why::Failed(cause) => failed(&mut chunk, cause, out),
-            Why::Died { begun, cause } => {
-                let cause = chunk.cause(cause);
-                let lost_try = chunk.count_death(begun || was_in_hand, finished);
-                match std::mem::take(&mut chunk.time_out) {
-                    TimeOut::Reported => chunk.advance(1),
-                    _ if lost_try && !chunk.lose_try() => {
-                        failed(&mut chunk, cause, out);
-                    }
-                    _ => {}
-                }
-            }
-            Why::Full => {
-                chunk.in_hand = Some(incarnation);
-                let min_serial = self.workers.serial_of(incarnation);
-                chunk.audience = Audience { place: Some(worker.number()), min_serial };
-            }
-        }
-        self.go_on(chunk, wanted, makes_room, out);
-    }
-
-    /// Handles the time-out of the worker that has the item behind the `finished` ones of the chunk
-    /// in `slot` in hand: it can neither finish nor begin anything more. The item fails now, if it
-    /// is not to be tried again; all else waits until the worker is reaped.
-    pub(crate) fn timed_out(
-        &mut self,
-        slot: SlotIndex,
-        worker: WorkerId,
-        finished: u32,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
-        let Some(limit) = chunk.limit.filter(|_| chunk.time_out == TimeOut::None) else { return };
-        if finished >= chunk.end - chunk.start {
-            return; // a scribbled board
-        }
-        let mut item = chunk.clone();
-        item.advance(finished);
-        if item.lose_try() {
-            chunk.time_out = TimeOut::Retried;
-            return;
-        }
-        chunk.time_out = TimeOut::Reported;
-        let job = chunk.job;
-        let delivery = item.fail(worker, Cause::Timeout { limit });
-        if self.is_open(job) {
-            out.push(Action::Deliver { job, delivery });
-        }
-    }
-
-    /// Queues what is left of a chunk, or frees its block. `makes_room`: it goes on behind the
-    /// chunks that wait, not before them.
-    fn go_on(&mut self, chunk: Chunk, wanted: bool, makes_room: bool, out: &mut Vec<Action>) {
-        if chunk.start == chunk.end || (!wanted && chunk.in_hand.is_none()) {
-            self.finish(chunk.ended(), out);
-        } else if let Some(incarnation) = chunk.in_hand
-            && wanted
-        {
-            self.held.push(chunk);
-            self.admit_held();
-            out.push(Action::MakeRoom { incarnation });
-        } else if chunk.in_hand.is_some() {
-            self.queue.push_front(chunk);
-        } else if makes_room {
-            self.queue.push_back(chunk);
-        } else {
-            self.put_back(chunk);
-        }
-        self.dispatch(out);
     }
 
     pub(super) fn finish(&mut self, chunk: Ended, out: &mut Vec<Action>) {

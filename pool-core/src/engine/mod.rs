@@ -2,7 +2,8 @@
 //! no start method.
 //!
 //! * `chunk.rs`: a chunk, what the engine is told of it, and what it answers.
-//! * `dispatch.rs`: which chunk lies in which slot, and what follows from every end.
+//! * `dispatch.rs`: which chunk lies in which slot.
+//! * `chunk_ends.rs`: what follows from every end of a chunk.
 //! * `submit.rs`: how chunks come in and go back; starts of missing workers.
 //! * `workers.rs`: which process is which worker.
 //! * `targeted.rs`: chunks that only one worker may run.
@@ -16,6 +17,7 @@
 //! * `dispatch_tests/`: the tests of `dispatch.rs`; `sizing_tests.rs`: those of `sizing.rs`.
 
 mod chunk;
+mod chunk_ends;
 mod closing;
 mod dispatch;
 mod jobs;

@@ -6,7 +6,7 @@ use pool_ipc::{Encoder, Wire, batch};
 
 use super::{
     collector::{Collector, Values},
-    process_transport::Way,
+    process_transport::RawTransport,
     reorder::Arrivals,
     run::{Job, Sink},
 };
@@ -50,12 +50,12 @@ pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
 impl<R: Wire> Sink<R> for Weighed<R> {
     type Stop = Error;
 
-    fn batch(&mut self, batch: &ResultBatch, way: &mut Way) {
+    fn batch(&mut self, batch: &ResultBatch, raw: &mut RawTransport) {
         let (reader, _) = batch.reader::<R>();
         let extent = |index| reader.extent(index).unwrap_or((0, 0));
         let last = batch.count.saturating_sub(1);
         self.bytes += extent(last).1.saturating_sub(extent(0).0) as u64;
-        self.values.batch(batch, way);
+        self.values.batch(batch, raw);
     }
 
     fn values(&mut self, first: ItemIndex, values: Vec<R>) {

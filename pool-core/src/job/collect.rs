@@ -4,7 +4,7 @@ use pool_ipc::{Wire, rkyv::Archive};
 
 use super::{
     collector::{Collector, Each, Values, bad_result},
-    process_transport::Way,
+    process_transport::RawTransport,
     reorder::Arrivals,
     run::{Job, Sink},
 };
@@ -26,7 +26,7 @@ struct Views<G> {
 impl<R: Wire, G: FnMut(u64, &R::Archived)> Sink<R> for Views<G> {
     type Stop = Error;
 
-    fn batch(&mut self, batch: &ResultBatch, _: &mut Way) {
+    fn batch(&mut self, batch: &ResultBatch, _: &mut RawTransport) {
         let (reader, _) = batch.reader::<R>();
         for index in 0..batch.count {
             let position = batch.first.after(index);

@@ -6,7 +6,7 @@
 
 use pool_ipc::{Wire, WireFault};
 
-use super::{process_transport::Way, reorder::Arrivals, run::Sink};
+use super::{process_transport::RawTransport, reorder::Arrivals, run::Sink};
 use crate::{
     error::{Cause, Error, TaskError},
     ids::{ItemIndex, WorkerId},
@@ -111,10 +111,10 @@ fn kept<R, K: Keep<R> + ?Sized>(
 impl<R: Wire, K: Keep<R>> Sink<R> for Collector<R, K> {
     type Stop = K::Stop;
 
-    fn batch(&mut self, batch: &ResultBatch, way: &mut Way) {
+    fn batch(&mut self, batch: &ResultBatch, raw: &mut RawTransport) {
         let Self { keep, arrivals, stopped } = self;
         arrivals.add(batch.first, |out| {
-            way.decode(batch, out, |index, value| {
+            raw.decode(batch, out, |index, value| {
                 let outcome = value.map_err(|fault| bad_result(batch.worker(), index, fault));
                 kept(keep, stopped, index, outcome)
             });

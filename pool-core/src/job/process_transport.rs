@@ -29,15 +29,15 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 /// Bytes for items of unknown size in the first chunk, and for a context.
 const FIRST_GUESS: usize = 2048;
 
-/// The way of items that are an `A`.
+/// The way for items that are an `A`.
 pub(crate) struct ProcessTransport<A> {
-    pub(super) way: Way,
+    pub(super) raw: RawTransport,
     /// An item that was pulled but did not fit into the last chunk.
     pending: Option<Compact<A>>,
 }
 
 /// The part that has no types of the user.
-pub(super) struct Way {
+pub(super) struct RawTransport {
     allocator: ItemAllocator,
     call: Call,
     /// Measures the results of a chunk whose worker died.
@@ -63,10 +63,10 @@ pub(super) struct Way {
 }
 
 impl<A: Wire> ProcessTransport<A> {
-    /// A way for items that did not begin.
+    /// One on which no item was sent yet.
     #[inline]
-    pub(super) fn new(way: Way) -> Self {
-        Self { way, pending: None }
+    pub(super) fn new(raw: RawTransport) -> Self {
+        Self { raw, pending: None }
     }
 
     pub(super) fn send(
@@ -75,7 +75,7 @@ impl<A: Wire> ProcessTransport<A> {
         cut: Cut,
     ) -> Result<Sent, Error> {
         let packed = self.pack(items, cut)?;
-        Ok(self.way.submit(packed))
+        Ok(self.raw.submit(packed))
     }
 
     /// Sends the one item of the job and waits for its result.
@@ -83,8 +83,8 @@ impl<A: Wire> ProcessTransport<A> {
         let cut = Cut { most: 1, timed: false, idle: true, until: None };
         let packed = self.pack(&mut iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
-        let buffers = buffers(&mut self.way.buffers);
-        self.way.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
+        let buffers = buffers(&mut self.raw.buffers);
+        self.raw.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
     }
 
     /// Encodes items for the next chunk; if there is no chunk, returns the reason.
@@ -101,22 +101,22 @@ impl<A: Wire> ProcessTransport<A> {
                 None => return Ok(Err(Sent::Exhausted)),
             },
         };
-        let way = &mut self.way;
-        let (most, guess) = way.sizes(cut.most, head_len::<A>(1));
-        let encoded = way.allocator.encode::<A, _>(
-            buffers(&mut way.buffers),
+        let raw = &mut self.raw;
+        let (most, guess) = raw.sizes(cut.most, head_len::<A>(1));
+        let encoded = raw.allocator.encode::<A, _>(
+            buffers(&mut raw.buffers),
             (first, items),
             &mut self.pending,
             (most, guess),
             (cut.idle, cut.until),
-            Some(way.next_index),
+            Some(raw.next_index),
         )?;
-        Ok(way.chunk(encoded, cut.timed, most, head_len::<A>(most)))
+        Ok(raw.chunk(encoded, cut.timed, most, head_len::<A>(most)))
     }
 
     /// How many items were pulled.
     pub(super) fn pulled(&self) -> u64 {
-        self.way.next_index.number() + u64::from(self.pending.is_some())
+        self.raw.next_index.number() + u64::from(self.pending.is_some())
     }
 }
 
@@ -124,7 +124,7 @@ fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
     buffers.as_mut().expect("it goes with the job")
 }
 
-impl Way {
+impl RawTransport {
     #[inline]
     pub(crate) fn open(
         session: Arc<Session>,
@@ -352,7 +352,7 @@ impl Way {
     }
 }
 
-impl Drop for Way {
+impl Drop for RawTransport {
     fn drop(&mut self) {
         if !self.allocator.session.is_foreign()
             && let Some(buffers) = self.buffers.take()

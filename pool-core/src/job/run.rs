@@ -11,7 +11,7 @@ use std::{
 use super::{
     input::Input,
     options::JobOptions,
-    process_transport::Way,
+    process_transport::RawTransport,
     progress::Progress,
     transfer::Arrival,
     transport::{Arrived, Transport},
@@ -47,7 +47,7 @@ impl<F: Form, I> fmt::Debug for Job<F, I> {
 pub(super) trait Sink<R> {
     /// Why the job ends before its last item.
     type Stop;
-    fn batch(&mut self, batch: &ResultBatch, way: &mut Way);
+    fn batch(&mut self, batch: &ResultBatch, raw: &mut RawTransport);
     fn values(&mut self, first: ItemIndex, values: Vec<R>);
     fn failed(&mut self, error: TaskError);
     /// Takes the first reason why the job ends, if there is one.
@@ -221,7 +221,7 @@ fn hand_on<R>(
             Arrival::Message(Message::Results(batch)) => {
                 let items = batch.count;
                 progress.ran(items, batch.nanos);
-                arrived.read(batch, |batch, way| sink.batch(batch, way))?;
+                arrived.read(batch, |batch, raw| sink.batch(batch, raw))?;
                 progress.handed_on(items);
             }
         }

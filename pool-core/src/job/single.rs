@@ -47,8 +47,8 @@ fn one_of<R: Wire>(mut arrived: Arrived<'_, R>, value: &mut Vec<R>) -> Result<bo
             Arrival::Message(Message::Ended { .. }) => {}
             Arrival::Message(Message::Failed(error)) => failed = Some(error),
             Arrival::Values { values, .. } => *value = values,
-            Arrival::Message(Message::Results(batch)) => arrived.read(batch, |batch, way| {
-                way.decode(batch, value, |index, value| {
+            Arrival::Message(Message::Results(batch)) => arrived.read(batch, |batch, raw| {
+                raw.decode(batch, value, |index, value| {
                     let bad = |fault| bad_result(batch.worker(), index, fault);
                     value.map_err(|fault| failed = Some(bad(fault))).ok()
                 });

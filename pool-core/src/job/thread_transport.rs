@@ -32,11 +32,11 @@ pub(crate) struct ThreadTransport<F: Form> {
     function: F::Function,
     context: Arc<F::Context>,
     arrived: VecDeque<Arrival<F::Output>>,
-    way: Way,
+    raw: RawTransport,
 }
 
 /// The part that has no types of the user.
-pub(super) struct Way {
+pub(super) struct RawTransport {
     backend: Arc<ThreadBackend>,
     control: Arc<Control>,
     lends: Lends,
@@ -49,7 +49,7 @@ pub(super) struct Way {
     lets_go: bool,
 }
 
-impl Way {
+impl RawTransport {
     #[inline]
     pub(super) fn open(
         backend: Arc<ThreadBackend>,
@@ -86,13 +86,17 @@ impl<F: Form> ThreadTransport<F> {
     /// # Safety
     ///
     /// Those of [`Transport::open`](super::Transport::open).
-    pub(super) unsafe fn new(way: Way, function: F::Function, context: Arc<F::Context>) -> Self {
-        let job = ThreadJob::new(&way.backend, way.control.clone(), way.lends);
-        Self { job, function, context, arrived: VecDeque::new(), way }
+    pub(super) unsafe fn new(
+        raw: RawTransport,
+        function: F::Function,
+        context: Arc<F::Context>,
+    ) -> Self {
+        let job = ThreadJob::new(&raw.backend, raw.control.clone(), raw.lends);
+        Self { job, function, context, arrived: VecDeque::new(), raw }
     }
 
     pub(super) fn set_target(&mut self, target: Target) {
-        self.way.target = target;
+        self.raw.target = target;
     }
 
     /// Makes it a background job: from now on `on_progress` is called with the returned number when
@@ -103,19 +107,19 @@ impl<F: Form> ThreadTransport<F> {
     ) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        self.way.control.go_to_background(Box::new(move || on_progress(number)));
-        self.way.lets_go = false;
+        self.raw.control.go_to_background(Box::new(move || on_progress(number)));
+        self.raw.lets_go = false;
         number
     }
 
     /// Tasks of this job after which a worker's life ends.
     pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
-        self.way.backend.lifespan.filter(|_| self.way.call_values.begins)
+        self.raw.backend.lifespan.filter(|_| self.raw.call_values.begins)
     }
 
     /// When a thread has to look at the job although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.way.control.due()
+        self.raw.control.due()
     }
 
     pub(super) fn send(
@@ -123,7 +127,7 @@ impl<F: Form> ThreadTransport<F> {
         items: &mut impl Iterator<Item = F::Item>,
         cut: Cut,
     ) -> Result<Sent, Error> {
-        let first = self.way.next_index;
+        let first = self.raw.next_index;
         let mut thread_items = Vec::new();
         while thread_items.len() < cut.most
             && let Some(item) = items.next()
@@ -138,11 +142,11 @@ impl<F: Form> ThreadTransport<F> {
         if thread_items.is_empty() {
             return Ok(Sent::Exhausted);
         }
-        let (first, items) = (self.way.next_index, thread_items.len());
-        self.way.next_index = first.after(items);
-        let worker = self.way.target.worker();
-        self.way.target.advance();
-        if !self.way.limited {
+        let (first, items) = (self.raw.next_index, thread_items.len());
+        self.raw.next_index = first.after(items);
+        let worker = self.raw.target.worker();
+        self.raw.target.advance();
+        if !self.raw.limited {
             self.send_chunk(worker, first, thread_items)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
@@ -166,9 +170,9 @@ impl<F: Form> ThreadTransport<F> {
         unsafe {
             threads::send::<F>(
                 &self.job,
-                (&self.way.backend, worker),
+                (&self.raw.backend, worker),
                 (self.function, &self.context),
-                &self.way.call_values,
+                &self.raw.call_values,
                 first,
                 thread_items,
             )
@@ -176,12 +180,12 @@ impl<F: Form> ThreadTransport<F> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Error> {
-        self.way.control.complete();
-        self.way.backend.finish()
+        self.raw.control.complete();
+        self.raw.backend.finish()
     }
 
     pub(super) fn backend(&self) -> usize {
-        Arc::as_ptr(&self.way.backend).addr()
+        Arc::as_ptr(&self.raw.backend).addr()
     }
 
     /// What was received and is not taken.
@@ -207,7 +211,7 @@ impl<F: Form> ThreadTransport<F> {
 
     /// How many items were pulled from the input.
     pub(super) fn pulled(&self) -> u64 {
-        self.way.next_index.number()
+        self.raw.next_index.number()
     }
 }
 
@@ -228,8 +232,8 @@ fn unpack<R>(parts: Vec<Part<R>>, arrived: &mut VecDeque<Arrival<R>>) {
 impl<F: Form> Drop for ThreadTransport<F> {
     fn drop(&mut self) {
         self.job.close();
-        if self.way.lets_go {
-            self.way.backend.end_without_waiting();
+        if self.raw.lets_go {
+            self.raw.backend.end_without_waiting();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::thread_transport::{self, ThreadTransport};
 use super::{
     leaked::Borrows,
     options::{JobOptions, Opening},
-    process_transport::{ProcessTransport, Way},
+    process_transport::{ProcessTransport, RawTransport},
     target::Target,
     transfer::{Arrival, Cut, Sent},
 };
@@ -33,18 +33,18 @@ pub(crate) enum Transport<F: Form> {
 
 /// What has arrived from the workers of a job.
 pub(super) enum Arrived<'t, R> {
-    Processes(&'t mut Way),
+    Processes(&'t mut RawTransport),
     #[cfg(feature = "threads")]
     Threads(&'t mut VecDeque<Arrival<R>>),
     #[cfg(not(feature = "threads"))]
     Never(std::convert::Infallible, std::marker::PhantomData<R>),
 }
 
-/// A way that knows no types of the user.
+/// A transport that knows no types of the user.
 enum Opened {
-    Processes(Way),
+    Processes(RawTransport),
     #[cfg(feature = "threads")]
-    Threads(thread_transport::Way),
+    Threads(thread_transport::RawTransport),
 }
 
 /// Opens the way to the workers of the backend for a new job. `what`: the function's name, for
@@ -64,10 +64,16 @@ fn open(
     Ok(match backend {
         Backend::Processes(session) => {
             let (call, measure) = what;
-            Opened::Processes(Way::open(session, (call()?, measure), borrows, options, opening)?)
+            Opened::Processes(RawTransport::open(
+                session,
+                (call()?, measure),
+                borrows,
+                options,
+                opening,
+            )?)
         }
         #[cfg(feature = "threads")]
-        Backend::Threads(backend) => Opened::Threads(thread_transport::Way::open(
+        Backend::Threads(backend) => Opened::Threads(thread_transport::RawTransport::open(
             backend, shared, &borrows, options, opening,
         )?),
     })
@@ -101,20 +107,20 @@ impl<F: Form> Transport<F> {
     {
         let (call, measure) = (|| call(function), measure_results::<F::Output> as MeasureResults);
         Ok(match open(workers, (&call, measure), borrows, options, opening)? {
-            Opened::Processes(mut way) => {
+            Opened::Processes(mut raw) => {
                 if F::TAKES_CONTEXT {
-                    let _inside = InCall::enter(way.backend(), Inside::Call);
-                    way.set_context(context.borrow())?;
+                    let _inside = InCall::enter(raw.backend(), Inside::Call);
+                    raw.set_context(context.borrow())?;
                 }
                 // Here, and not behind the answer: that would be leaked if this drop panics, and
                 // the job never be closed.
                 drop(context);
-                Self::Processes(ProcessTransport::new(way))
+                Self::Processes(ProcessTransport::new(raw))
             }
             #[cfg(feature = "threads")]
-            Opened::Threads(way) => {
+            Opened::Threads(raw) => {
                 // SAFETY: the caller's promise.
-                Self::Threads(unsafe { ThreadTransport::new(way, function, context.into()) })
+                Self::Threads(unsafe { ThreadTransport::new(raw, function, context.into()) })
             }
         })
     }
@@ -122,7 +128,7 @@ impl<F: Form> Transport<F> {
     /// Tasks of this job after which the life of one of its workers ends.
     pub(super) fn lifespan(&self) -> Option<NonZeroU64> {
         match self {
-            Self::Processes(transport) => transport.way.lifespan(),
+            Self::Processes(transport) => transport.raw.lifespan(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.lifespan(),
         }
@@ -131,7 +137,7 @@ impl<F: Form> Transport<F> {
     /// Sets which worker chunks go to from now on.
     pub(crate) fn set_target(&mut self, target: Target) {
         match self {
-            Self::Processes(transport) => transport.way.set_target(target),
+            Self::Processes(transport) => transport.raw.set_target(target),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.set_target(target),
         }
@@ -168,7 +174,7 @@ impl<F: Form> Transport<F> {
     /// arrived was taken.
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.way.receive(awaited),
+            Self::Processes(transport) => transport.raw.receive(awaited),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.receive(awaited),
         }
@@ -178,7 +184,7 @@ impl<F: Form> Transport<F> {
     #[inline]
     pub(super) fn arrived(&mut self) -> Arrived<'_, F::Output> {
         match self {
-            Self::Processes(transport) => Arrived::Processes(&mut transport.way),
+            Self::Processes(transport) => Arrived::Processes(&mut transport.raw),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => Arrived::Threads(transport.arrived()),
         }
@@ -195,7 +201,7 @@ impl<F: Form> Transport<F> {
     ) -> u64 {
         match self {
             Self::Processes(transport) => {
-                transport.way.go_to_background(queue.expect("a queue for processes has a job"))
+                transport.raw.go_to_background(queue.expect("a queue for processes has a job"))
             }
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.go_to_background(on_progress),
@@ -206,7 +212,7 @@ impl<F: Form> Transport<F> {
     /// zygote.
     pub(super) fn take(&mut self, poll: bool) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.way.take(poll),
+            Self::Processes(transport) => transport.raw.take(poll),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.take(),
         }
@@ -215,7 +221,7 @@ impl<F: Form> Transport<F> {
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
         match self {
-            Self::Processes(transport) => transport.way.take_rest(),
+            Self::Processes(transport) => transport.raw.take_rest(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.take_rest(),
         }
@@ -244,7 +250,7 @@ impl<F: Form> Transport<F> {
     /// The identity of this transport's backend.
     pub(super) fn backend(&self) -> usize {
         match self {
-            Self::Processes(transport) => transport.way.backend(),
+            Self::Processes(transport) => transport.raw.backend(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.backend(),
         }
@@ -253,7 +259,7 @@ impl<F: Form> Transport<F> {
     /// All items have been handed on: waits for what the end of the call entails.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.way.finish(),
+            Self::Processes(transport) => transport.raw.finish(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.finish(),
         }
@@ -262,7 +268,7 @@ impl<F: Form> Transport<F> {
     /// Releases what was read, so that a slow consumer holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {
-            Self::Processes(transport) => transport.way.flush(),
+            Self::Processes(transport) => transport.raw.flush(),
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }
@@ -273,7 +279,7 @@ impl<R> Arrived<'_, R> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Arrival<R>> {
         match self {
-            Self::Processes(way) => way.next_message().map(Arrival::Message),
+            Self::Processes(raw) => raw.next_message().map(Arrival::Message),
             #[cfg(feature = "threads")]
             Self::Threads(arrived) => arrived.pop_front(),
             #[cfg(not(feature = "threads"))]
@@ -289,13 +295,13 @@ impl<R> Arrived<'_, R> {
     pub(super) fn read(
         &mut self,
         batch: ResultBatch,
-        read: impl FnOnce(&ResultBatch, &mut Way),
+        read: impl FnOnce(&ResultBatch, &mut RawTransport),
     ) -> Result<(), Error> {
         match self {
-            Self::Processes(way) => {
-                read(&batch, way);
-                way.release(batch);
-                way.check_cancelled()
+            Self::Processes(raw) => {
+                read(&batch, raw);
+                raw.release(batch);
+                raw.check_cancelled()
             }
             #[cfg(feature = "threads")]
             Self::Threads(_) => Ok(()), // threads send no batches

@@ -23,18 +23,12 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, look: Look) {
             let workspace = workspace.clone();
             let row = format!("{} alone, {}", layer.name, set.label);
             matrix.add_for(set.method, row, Profile::Debug, move |steps| {
-                let cargo = |verb| {
-                    let mut command = workspace.cargo([verb, "-p", layer.name]);
-                    command.args(&set.flags);
-                    command
+                let (verb, lints): (_, &[_]) = match look {
+                    Look::Plain => ("check", &[]),
+                    Look::Lints => ("clippy", &["--", "-D", "warnings"]),
                 };
-                let mut command = match look {
-                    Look::Plain => cargo("check"),
-                    Look::Lints => cargo("clippy"),
-                };
-                if look == Look::Lints {
-                    command.args(["--", "-D", "warnings"]);
-                }
+                let mut command = workspace.cargo([verb, "-p", layer.name]);
+                command.args(&set.flags).args(lints);
                 steps.run(command, BUILD).map(drop)
             });
         }

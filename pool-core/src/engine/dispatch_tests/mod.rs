@@ -7,9 +7,12 @@ mod precedence;
 mod targeted;
 mod tries;
 
-use pool_ipc::board::{End, Incarnation, Progress, SlotIndex};
+use pool_ipc::board::{Audience, End, Incarnation, Outcome, Progress, SlotIndex};
 
-use super::*;
+use super::{
+    super::chunk::{TimeOut, Why},
+    *,
+};
 use crate::{error::ExitStatus, ids::ItemIndex, task::Call};
 
 const CALL: Call = Call { record: 1, function: 2, signature: 3 };
