@@ -293,10 +293,10 @@ fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Received<Packet>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::{os::fd::AsFd, time::Duration};
 
     use super::*;
-    use crate::child::packet_pair;
+    use crate::{child::packet_pair, os};
 
     fn message(inbox: &mut Inbox, socket: &OwnedFd) -> Message {
         match inbox.receive(socket.as_fd()) {
@@ -318,6 +318,8 @@ mod tests {
             assert!(message.bytes[..] == bytes[..], "{len}");
         }
         drop(here);
+        // A program that another test is starting has a copy until its `exec`.
+        assert!(os::readable_within(there.as_fd(), Duration::from_secs(60)));
         assert!(matches!(inbox.receive(there.as_fd()), Ok(Received::Closed)));
     }
 
