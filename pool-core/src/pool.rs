@@ -180,6 +180,7 @@ impl Pool {
     }
 
     /// The options of a call, checked, and completed by the pool's settings.
+    #[inline]
     fn checked<'o>(&self, options: &'o JobOptions) -> Result<Cow<'o, JobOptions>, Error> {
         options.check()?;
         let n_jobs = self.plan.n_jobs;
@@ -206,6 +207,7 @@ impl Pool {
 
     /// The backend, opened now if there is none, and under Threads the value that its tasks share.
     /// `wanted`: the type that this value must have.
+    #[inline]
     fn backend(&self, wanted: Option<SharedType>) -> Result<ClaimedBackend, Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
@@ -234,6 +236,7 @@ impl Pool {
         Ok((backend, shared, claim))
     }
 
+    #[inline]
     fn open_backend(&self, slot: &mut BackendSlot) -> Result<(), Error> {
         if slot.backend.as_ref().is_some_and(Backend::is_renewable) {
             drop(slot.retire()); // which has no processes any more
@@ -246,6 +249,7 @@ impl Pool {
     }
 
     /// The shared value in this process; made at the first use, without the lock.
+    #[inline]
     fn value_here(&self, wanted: Option<SharedType>) -> Result<Option<SharedValue>, Error> {
         let slot = self.slot()?;
         slot.sharing.check(wanted)?;
@@ -254,6 +258,7 @@ impl Pool {
         source.value_here(self.plan.shared_timeout, self.plan.bounds.stack)
     }
 
+    #[inline]
     fn slot(&self) -> Result<LockedSlot<'_>, Error> {
         // The lock may be held by a thread that waits for this very thread.
         #[cfg(feature = "threads")]
@@ -267,6 +272,7 @@ impl Pool {
     /// backend, no driver thread runs meanwhile; the driver threads end before the lock is taken,
     /// and start again after it is free, since the user's code in one of them may wait for the
     /// lock.
+    #[inline]
     fn slot_for_backend(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
         let is_there = slot.backend.as_ref().is_some_and(|backend| !backend.is_renewable());
@@ -278,10 +284,12 @@ impl Pool {
         Ok((Some(paused), self.slot()?))
     }
 
+    #[inline]
     fn is_foreign(&self) -> bool {
         self.mark.get() == 0
     }
 
+    #[inline]
     fn refuse_if_foreign(&self) -> Result<(), Error> {
         if self.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
     }

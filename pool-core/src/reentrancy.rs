@@ -102,11 +102,13 @@ impl Frames {
 
 /// Applies `ask` to the frames of this thread; returns `otherwise` at the very end of a thread (a
 /// destructor of its own, a handler of `exit`), where there are none any more.
+#[inline]
 fn among<T>(otherwise: T, ask: impl FnOnce(&mut Frames) -> T) -> T {
     FRAMES.try_with(|frames| ask(&mut frames.borrow_mut())).unwrap_or(otherwise)
 }
 
 impl InCall {
+    #[inline]
     pub(crate) fn enter(backend: usize, what: Inside) -> Self {
         Self::enter_for(backend, what, std::ptr::null())
     }
@@ -116,6 +118,7 @@ impl InCall {
         Self::enter_for(backend, Inside::Delivery, future)
     }
 
+    #[inline]
     fn enter_for(backend: usize, what: Inside, future: *const ()) -> Self {
         let frame = Frame { backend, what, future: future.addr() };
         // Where there is no list, nothing is noted, and `drop` removes nothing.
@@ -125,6 +128,7 @@ impl InCall {
 }
 
 impl Drop for InCall {
+    #[inline]
     fn drop(&mut self) {
         // Frames nest, so the last one ends first.
         if let Some((_, Some(over))) = among(None, |frames| frames.own.pop()) {
@@ -175,6 +179,7 @@ impl Drop for Brought {
 
 /// Whether the thread is inside a call of the backend; `what`: of that kind; `None`: of any kind
 /// that holds up a stop.
+#[inline]
 pub(crate) fn is_inside(backend: usize, what: Option<Inside>) -> bool {
     let of_kind = |kind: Inside| match what {
         Some(what) => what == kind,

@@ -10,6 +10,7 @@ use crate::{error::Cause, ids::WorkerId};
 
 impl Engine {
     /// Handles a worker's stop with the chunk in `slot`; `outcome` says how far it came.
+    #[inline]
     pub(crate) fn ended(
         &mut self,
         slot: SlotIndex,

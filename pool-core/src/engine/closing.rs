@@ -20,6 +20,7 @@ impl Engine {
     ///
     /// Jobs that end of the same cause are to be named together: otherwise one of them would begin
     /// chunks that another leaves room for.
+    #[inline]
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<SlotIndex> {
         let mut known = false;
         for job in jobs {
@@ -59,6 +60,7 @@ impl Engine {
 
     /// Closes a job (see [`Engine::cancel_jobs`]) whose results are not read any more: frees the
     /// slots that it was lent and has not given back, since its caller panicked.
+    #[inline]
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<SlotIndex> {
         let published = self.cancel_jobs(&[job], out);
         if self.free_slots < self.slots.len() {

@@ -136,6 +136,7 @@ impl Engine {
         self.free_slots == 0 && (!self.queue.is_empty() || self.targeted.is_due())
     }
 
+    #[inline]
     pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
         while self.free_slots > 0
             && let Some(chunk) = self.next_chunk()
@@ -189,6 +190,7 @@ impl Engine {
         SlotIndex::new(slot)
     }
 
+    #[inline]
     pub(super) fn finish(&mut self, chunk: Ended, out: &mut Vec<Action>) {
         let Ended { job, items, bytes } = chunk;
         out.push(Action::FreeItems { block: items });
@@ -225,6 +227,7 @@ impl Engine {
     }
 
     /// Queues the held chunks whose worker has all its room again.
+    #[inline]
     pub(super) fn admit_held(&mut self) {
         let slots = &self.slots;
         let reads = |incarnation: Incarnation| {

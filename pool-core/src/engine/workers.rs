@@ -70,6 +70,7 @@ impl WorkerTable {
 
     /// Starts this worker if it has no process. `is_lent`: whether results of a worker of that name
     /// are still read.
+    #[inline]
     pub(super) fn start_if_missing(
         &mut self,
         worker: WorkerId,

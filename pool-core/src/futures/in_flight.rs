@@ -85,16 +85,19 @@ impl InFlight {
     }
 
     /// Calls that were sent and have not been answered.
+    #[inline]
     pub(super) fn under_way(&self) -> usize {
         self.sent.len() - self.free.len()
     }
 
     /// Calls that have not been answered, and threads that are about to answer some.
+    #[inline]
     pub(super) fn outstanding(&self) -> usize {
         self.under_way() + self.waiting.len() + self.answered.len() + self.busy
     }
 
     /// Whether there is no room for another call.
+    #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= MOST_WAITING && !self.closed
     }
@@ -103,6 +106,7 @@ impl InFlight {
     ///
     /// Calls for one worker do not count for the others: their worker may be busy for long. The
     /// session has a line for each worker.
+    #[inline]
     pub(super) fn admits(&self, worker: Option<WorkerId>) -> bool {
         match worker {
             Some(_) => self.targeted.admits(1, None),
@@ -111,6 +115,7 @@ impl InFlight {
     }
 
     /// Whether the first call that waits may be sent.
+    #[inline]
     pub(super) fn admits_first(&self) -> bool {
         self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
     }
@@ -132,12 +137,14 @@ impl InFlight {
     }
 
     /// Whether another thread has a call from the line that it has not handed over yet.
+    #[inline]
     pub(super) fn is_line_held(&self) -> bool {
         self.line_held_since.is_some_and(|since| since.elapsed() < LINE_HELD_FOR)
     }
 
     /// Notes that a call for this worker, or any, is sent now; returns its index, and whether it
     /// is timed.
+    #[inline]
     pub(super) fn begin(
         &mut self,
         receiver: Arc<dyn Receiver>,
@@ -154,10 +161,12 @@ impl InFlight {
         (ItemIndex::new(index as u64), self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
+    #[inline]
     fn window_of(&mut self, is_targeted: bool) -> &mut Window {
         if is_targeted { &mut self.targeted } else { &mut self.window }
     }
 
+    #[inline]
     fn sent_at(&mut self, index: ItemIndex) -> Option<&mut Sent> {
         self.sent.get_mut(usize::try_from(index.number()).ok()?)?.as_mut()
     }
@@ -195,6 +204,7 @@ impl InFlight {
     }
 
     /// Frees the index of a call that was answered, or was not sent after all.
+    #[inline]
     pub(super) fn end(&mut self, index: ItemIndex) -> Option<Arc<dyn Receiver>> {
         let index = usize::try_from(index.number()).ok()?;
         let Sent { receiver, is_targeted, bytes, .. } = self.sent.get_mut(index)?.take()?;
@@ -208,6 +218,7 @@ impl InFlight {
     }
 
     /// Notes that a call ran for `nanos` nanoseconds; 0: it was not timed.
+    #[inline]
     pub(super) fn ran(&mut self, nanos: u64) {
         if nanos > 0 {
             let seen = nanos as f64;
@@ -232,10 +243,12 @@ impl InFlight {
         unsent
     }
 
+    #[inline]
     pub(super) fn buffers(&mut self, session: &Session) -> Box<Buffers> {
         self.spare_buffers.pop().unwrap_or_else(|| session.take_buffers())
     }
 
+    #[inline]
     pub(super) fn put_buffers(&mut self, mut buffers: Box<Buffers>) {
         buffers.clear();
         self.spare_buffers.push(buffers);

@@ -54,6 +54,7 @@ impl fmt::Debug for ProcessQueue {
 
 impl ProcessQueue {
     /// The session that the calls go to.
+    #[inline]
     pub(super) fn session(&self) -> &Arc<Session> {
         &self.allocator.session
     }
@@ -86,10 +87,12 @@ impl ProcessQueue {
 }
 
 impl AsyncQueue for ProcessQueue {
+    #[inline]
     fn queue_shared(&self) -> &Arc<QueueShared> {
         &self.queue_shared
     }
 
+    #[inline]
     fn check(&self) -> Result<(), Error> {
         if self.allocator.session.is_foreign() {
             return Err(Error::ForeignProcess);
@@ -173,6 +176,7 @@ impl AsyncQueue for ProcessQueue {
         }
     }
 
+    #[inline]
     fn is_open(&self) -> bool {
         !lock(&self.in_flight).closed
     }

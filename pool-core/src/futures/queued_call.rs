@@ -88,6 +88,7 @@ impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
 }
 
 impl<A: Wire, R: Wire> QueuedCall<A, R> {
+    #[inline]
     fn encode_here(
         &self,
         allocator: &ItemAllocator,
@@ -145,6 +146,7 @@ impl<R: Wire> Receiver for Entry<R> {
 }
 
 /// Decodes the result on the present stack.
+#[inline]
 fn receive_here<R: Wire>(
     entry: &Entry<R>,
     batch: &ResultBatch,

@@ -40,6 +40,7 @@ impl ProcessQueue {
 
     /// Completes what has arrived and sends what may be sent. `poll`: checks for arrivals first;
     /// `idle`: may wait for room.
+    #[inline]
     pub(super) fn work(&self, poll: bool, idle: bool) {
         self.answer(poll, idle);
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
@@ -55,6 +56,7 @@ impl ProcessQueue {
     }
 
     /// Completes and sends calls of one item, without the jobs in the background.
+    #[inline]
     fn answer(&self, poll: bool, idle: bool) {
         let ItemAllocator { session, job, .. } = &self.allocator;
         let mut in_flight = lock(&self.in_flight);
@@ -99,6 +101,7 @@ impl ProcessQueue {
     }
 
     /// Hands answers over, one after the other, until there are none; whether there were any.
+    #[inline]
     fn hand_out<'d>(
         &'d self,
         mut in_flight: MutexGuard<'d, InFlight>,
@@ -146,12 +149,14 @@ impl ProcessQueue {
     }
 
     /// Returns the buffers, and closes the session's job if all is over.
+    #[inline]
     fn put_away(&self, mut in_flight: MutexGuard<'_, InFlight>, buffers: Box<Buffers>) {
         in_flight.put_buffers(buffers);
         self.close_job_if_over(in_flight);
     }
 
     /// Whether there are answers or jobs that no thread has in hand.
+    #[inline]
     pub(super) fn has_backlog(&self) -> bool {
         self.backlog.load(Ordering::SeqCst) || self.queue_shared.background.has_backlog()
     }

@@ -32,6 +32,7 @@ use crate::{
 impl Placement for ProcessQueue {
     type Target<F: Portable> = Call;
 
+    #[inline]
     fn target<F: Portable<Context = ()>>(
         &self,
         _: &F::Item,
@@ -41,10 +42,12 @@ impl Placement for ProcessQueue {
         Call::portable::<F>(function)
     }
 
+    #[inline]
     fn is_driven(_: &Terms) -> bool {
         true
     }
 
+    #[inline]
     fn is_full(&self) -> bool {
         lock(&self.in_flight).is_full()
     }
@@ -110,6 +113,7 @@ impl ProcessQueue {
     }
 
     /// Sends the call at `index` of the in-flight table; `false`: there is no room for it now.
+    #[inline]
     fn send(
         &self,
         unsent: &dyn Unsent,

@@ -93,6 +93,7 @@ const DONE: u8 = 2;
 
 impl<R> Entry<R> {
     /// The future of one item.
+    #[inline]
     pub(super) fn new(queue_shared: Arc<QueueShared>) -> Arc<Self> {
         Self::with_id(queue_shared, false)
     }
@@ -101,6 +102,7 @@ impl<R> Entry<R> {
         Self::with_id(queue_shared, true)
     }
 
+    #[inline]
     fn with_id(queue_shared: Arc<QueueShared>, of_map: bool) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
@@ -116,30 +118,36 @@ impl<R> Entry<R> {
 
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
     /// for it.
+    #[inline]
     pub(super) fn enter_delivery(&self) -> (Brought, InCall) {
         (self.within.bring(), InCall::enter_delivery(self.queue_shared.backend, self.address()))
     }
 
     /// The future's identity.
+    #[inline]
     pub(super) fn address(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
 
     /// The tasks and calls inside of which it was made.
+    #[inline]
     pub(super) fn within(&self) -> &Within {
         &self.within
     }
 
     /// Whether the outcome is there.
+    #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.stage.load(Ordering::SeqCst) == DONE
     }
 
     /// A worker thread begins the call; `false` when the call is not to run any more.
+    #[inline]
     pub(super) fn begin(&self) -> bool {
         self.leave_waiting(BEGUN)
     }
 
+    #[inline]
     fn leave_waiting(&self, to: u8) -> bool {
         self.stage.compare_exchange(WAITING, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
@@ -158,11 +166,13 @@ impl<R> Entry<R> {
     }
 
     /// Writes the outcome; a second one is dropped.
+    #[inline]
     pub(super) fn complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) {
         self.try_complete(outcome, bytes);
     }
 
     /// Writes the outcome if it is the first, and returns whether it was; a second one is dropped.
+    #[inline]
     pub(super) fn try_complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) -> bool {
         let outcome = outcome.map_err(|error| error.of_future(self.id, self.of_map));
         let mut cell = lock(&self.cell);
@@ -219,6 +229,7 @@ impl<R> Entry<R> {
         })
     }
 
+    #[inline]
     fn store(&self, cell: &mut Cell<R>, outcome: Result<Compact<R>, Error>, bytes: u64) {
         cell.outcome = Outcome::Done(outcome.map_err(Box::new));
         cell.bytes = bytes;
@@ -311,6 +322,7 @@ impl<R> Entry<R> {
     ///
     /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code
     /// that makes a callback.
+    #[inline]
     pub(super) fn take(&self, until: Option<Instant>) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {

@@ -57,6 +57,7 @@ pub(super) trait Placement: AsyncQueue {
 }
 
 /// Takes a call in. With [`Room::Wait`] this waits while too many calls wait for a worker.
+#[inline]
 pub(super) fn submit<F: Portable<Context = ()>, Q: Placement>(
     queue: &Arc<Q>,
     item: Compact<F::Item>,

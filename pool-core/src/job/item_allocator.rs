@@ -128,6 +128,7 @@ impl ItemAllocator {
     /// Reserves a block with room for `len` bytes. `None`: there is no room now, and chunks of this
     /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some,
     /// or until it is `until`.
+    #[inline]
     fn reserve(
         &self,
         released: &mut Vec<SlotIndex>,

@@ -50,6 +50,7 @@ pub(crate) enum Opening {
 
 impl JobOptions {
     /// Refuses invalid values, and a call that is already cancelled.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |text: String| Err(Error::InvalidInput(text));
         match self.chunk_size {

@@ -120,6 +120,7 @@ impl<A: Wire> ProcessTransport<A> {
     }
 }
 
+#[inline]
 fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
     buffers.as_mut().expect("it goes with the job")
 }
@@ -262,6 +263,7 @@ impl RawTransport {
         if self.cut_off { Err(self.allocator.session.end_error()) } else { Ok(()) }
     }
 
+    #[inline]
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         if !self.allocator.session.workers_end_with_call() {
             return Ok(());
@@ -311,6 +313,7 @@ impl RawTransport {
         buffers(&mut self.buffers).released.extend(batch.slot());
     }
 
+    #[inline]
     pub(super) fn decode<R: Wire, T>(
         &mut self,
         batch: &ResultBatch,

@@ -40,6 +40,7 @@ impl<F: Form> Transport<F> {
 }
 
 /// Takes what has arrived until there is a value; returns whether there is one.
+#[inline]
 fn one_of<R: Wire>(mut arrived: Arrived<'_, R>, value: &mut Vec<R>) -> Result<bool, Error> {
     while let Some(arrival) = arrived.next() {
         let mut failed = None;

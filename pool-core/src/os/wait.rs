@@ -64,6 +64,7 @@ const POLLS_PER_PAUSE: u32 = 4;
 /// Waits a little for `news` without sleeping; answers whether there was news. Each round looks a
 /// few times and then yields the CPU, maybe to the process that is waited for; on a busy machine
 /// that takes long, so no round begins after `until`.
+#[inline]
 pub(crate) fn spin_for(rounds: u32, until: Option<Instant>, news: impl Fn() -> bool) -> bool {
     for _ in 0..rounds {
         for poll in 0..POLLS {

@@ -72,6 +72,7 @@ pub(crate) fn print_panics() {
 }
 
 /// Runs `act`, whose panics count as a task's.
+#[inline]
 pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
     let before = IN_TASK.replace(true);
     let value = act();

@@ -33,12 +33,14 @@ enum Found {
 
 /// Converts the refusal for the caller.
 #[cold]
+#[inline]
 pub(super) fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
     Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
 }
 
 /// Hands a call in until a queue takes it: one that refuses it as closed was stopped just now, and
 /// the pool has another one, or makes it. `offer` offers the item to the present queue.
+#[inline]
 fn hand_over<A, R>(
     item: A,
     kill_running: Option<Duration>,
@@ -90,6 +92,7 @@ impl Pool {
     }
 
     /// Hands in a call with an item that is cheap to move.
+    #[inline]
     pub(super) fn hand_in<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
@@ -242,6 +245,7 @@ impl Pool {
 
     /// The queue of the present backend, and under Threads the shared value; `wanted`: the type
     /// that this value must have. `waits`: also while the pool is being stopped.
+    #[inline]
     fn queue(
         &self,
         wanted: Option<SharedType>,
@@ -265,6 +269,7 @@ impl Pool {
     }
 
     /// Looks for the queue of the present backend; opens either where there is none.
+    #[inline]
     fn find_queue(&self, wanted: Option<SharedType>) -> Result<Found, Error> {
         let (past, _ended);
         let mut over = Vec::new(); // all dropped without the lock

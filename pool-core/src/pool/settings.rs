@@ -44,6 +44,7 @@ impl Settings {
     }
 
     /// The options of a call, completed by the settings where the call sets none.
+    #[inline]
     pub(super) fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
         let task_timeout = options.task_timeout.or_else(|| time_of(&self.task_timeout));
         // Without a limit there is no grace.

@@ -85,6 +85,7 @@ impl Session {
 
     /// Publishes the chunk in `slot`; answers how many sleeping workers, of any place, are to be
     /// woken.
+    #[inline]
     fn publish(&self, state: &SessionState, slot: SlotIndex) -> usize {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
@@ -105,6 +106,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn message(&self, state: &SessionState, delivery: Delivery) -> Message {
         match delivery {
             Delivery::Failed { index, worker, cause, tries } => {

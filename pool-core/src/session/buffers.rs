@@ -65,6 +65,7 @@ impl BufferPool {
         self.0.pop().unwrap_or_else(|| Box::new(make()))
     }
 
+    #[inline]
     pub(super) fn put(&mut self, mut buffers: Box<Buffers>) {
         buffers.clear();
         if self.0.len() < MOST_SPARE {

@@ -1,7 +1,7 @@
 //! Tells the engine what happened: finished slots, and the zygote's reports. What a worker's death
 //! means for its items is in `worker_death.rs`.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use pool_ipc::{
     batch::expect_batch,
@@ -28,6 +28,7 @@ const LARGEST_FAILURE: u64 = 16 << 20;
 impl Session {
     /// Tells the engine of every slot that was finished since the last time; answers how many there
     /// were.
+    #[inline]
     pub(super) fn collect(&self, state: &mut SessionState) -> usize {
         let mut count = 0;
         for place in 0..state.cursors.len() {
@@ -43,11 +44,13 @@ impl Session {
     }
 
     /// The number of finished slots beyond `cursors`.
+    #[inline]
     pub(super) fn finished_since(&self, cursors: &[u64]) -> u64 {
         let since = |(place, cursor): (usize, &u64)| self.board.finished_since(place, *cursor);
         cursors.iter().enumerate().map(since).fold(0, u64::saturating_add)
     }
 
+    #[inline]
     pub(super) fn finished(
         &self,
         state: &mut SessionState,
@@ -74,6 +77,7 @@ impl Session {
         self.handle_end(state, slot, incarnation, outcome, why);
     }
 
+    #[inline]
     pub(super) fn handle_end(
         &self,
         state: &mut SessionState,
@@ -103,6 +107,7 @@ impl Session {
     /// whether there was anything.
     pub(super) fn handle_reports(&self, state: &mut SessionState) -> bool {
         state.passes = 0;
+        state.reports_read = Instant::now();
         let mut any = false;
         while state.phase != Phase::Broken {
             match self.link.report() {

@@ -34,11 +34,13 @@ pub(crate) struct NewJob {
 
 impl SessionState {
     /// Whether a stop of the pool has ended all workers.
+    #[inline]
     fn is_stopped(&self) -> bool {
         self.phase == Phase::Ending && self.engine.workers.iter().next().is_none()
     }
 
     /// Takes jobs again after a stop of the pool.
+    #[inline]
     fn reopen_if_stopped(&mut self) {
         if self.is_stopped() {
             self.phase = Phase::Open;
@@ -52,6 +54,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::QueueFull`] where it does not wait for the end of a stop; [`Error::PoolBroken`].
+    #[inline]
     pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Buffers>), Error> {
         loop {
             let mut state = self.lock();
@@ -89,6 +92,7 @@ impl Session {
 
     /// Whether a new job may be opened now. While the pool is being stopped, `belongs` says whether
     /// the job is part of a call that the stop waits for.
+    #[inline]
     fn takes_jobs(&self, state: &SessionState, belongs: impl Fn(usize) -> bool) -> bool {
         match state.phase {
             Phase::Open | Phase::Broken => true,
@@ -104,6 +108,7 @@ impl Session {
         });
     }
 
+    #[inline]
     fn open_job_in(
         &self,
         state: &mut SessionState,
@@ -146,6 +151,7 @@ impl Session {
     }
 
     /// Starts workers where there are none.
+    #[inline]
     pub(super) fn start_missing(&self, state: &mut SessionState) {
         state.engine.start_missing(&mut state.actions);
         self.act(state);
@@ -164,6 +170,7 @@ impl Session {
     }
 
     /// Releases slots whose results were read, submits a new chunk, or both.
+    #[inline]
     pub(crate) fn submit(&self, released: &mut Vec<SlotIndex>, chunk: Option<Chunk>) {
         if self.is_foreign() {
             return;
@@ -171,6 +178,7 @@ impl Session {
         self.take_in(&mut self.lock(), released, chunk);
     }
 
+    #[inline]
     pub(super) fn take_in(
         &self,
         state: &mut SessionState,
@@ -187,6 +195,7 @@ impl Session {
         self.act(state);
     }
 
+    #[inline]
     fn release(&self, state: &mut SessionState, released: &mut Vec<SlotIndex>) {
         for slot in released.drain(..) {
             self.release_slot(state, slot);
@@ -196,6 +205,7 @@ impl Session {
 
     /// Releases slots and closes the job: takes back the chunks that were not begun, and tells the
     /// workers that run the others, whose results are dropped.
+    #[inline]
     pub(crate) fn close_job(&self, job: JobId, mut buffers: Box<Buffers>) {
         let mut state = self.lock();
         let state = &mut *state;
@@ -250,6 +260,7 @@ impl Session {
 
     /// Takes unclaimed chunks back; answers with the slots of the others. Their claimers are to be
     /// told once all chunks are taken back: a worker that is told looks for the next one at once.
+    #[inline]
     fn take_back(&self, state: &mut SessionState, mut published: Vec<SlotIndex>) -> Vec<SlotIndex> {
         published.retain(|&slot| {
             let in_hand = state.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
@@ -264,6 +275,7 @@ impl Session {
 
     /// Tells the claimers of these chunks that their results are not wanted any more. Called before
     /// anything else is published in the slots.
+    #[inline]
     fn cancel_slots(&self, begun: &[SlotIndex]) {
         for slot in begun {
             self.board.cancel(*slot);

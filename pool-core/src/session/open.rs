@@ -9,6 +9,7 @@ use std::{
         Arc, Condvar, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
+    time::Instant,
 };
 
 use nix::{
@@ -143,6 +144,7 @@ impl Session {
                 urgent: false,
                 others_wait: false,
                 passes: 0,
+                reports_read: Instant::now(),
                 phase: Phase::Open,
                 gone: Error::PoolBroken,
                 next_context: 0,

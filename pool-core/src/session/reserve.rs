@@ -17,6 +17,7 @@ pub(crate) enum NoRoom {
 
 impl Session {
     /// Allocates a block of the parent's arena with room for `len` bytes.
+    #[inline]
     pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
         let mut state = self.lock();
         let block = state.items.alloc(len as u64)?;

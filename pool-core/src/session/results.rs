@@ -81,6 +81,7 @@ impl ResultBatch {
     }
 
     /// Base and room of the results in the arena; `None` if the board named no block of it.
+    #[inline]
     fn arena_bytes(&self) -> Option<(*const u8, usize)> {
         let Lying::InArena { arena, offset, .. } = &self.place else { return None };
         let room = arena.len().checked_sub(*offset)?.min(usize::try_from(arena.limit).ok()?);

@@ -42,6 +42,12 @@ use crate::{
 /// How long the second socket of a zygote may stay open after the first one was closed.
 const ITS_SOCKETS: Duration = Duration::from_millis(100);
 
+/// Passes after which the driver looks at the time although results keep coming.
+const PASSES_WITHOUT_TIME: u32 = 64;
+/// Reports are read that often although results keep coming: two system calls, which one of 64
+/// short calls would feel.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(1);
+
 /// A set of worker processes as its parent sees it.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -117,8 +123,9 @@ pub(crate) struct SessionState {
     pub(super) urgent: bool,
     /// Whether the board says that several calls have chunks under way and some wait.
     pub(super) others_wait: bool,
-    /// Passes of the driver since reports were read last.
+    /// Passes of the driver since it looked at the time last, or read reports.
     pub(super) passes: u32,
+    pub(super) reports_read: Instant,
     pub(super) phase: Phase,
     /// Why calls cannot go on once the zygote is gone.
     pub(super) gone: Error,
@@ -219,6 +226,18 @@ pub(super) struct DetachedCall {
 }
 
 impl SessionState {
+    /// Counts a pass of the driver; whether reports have not been read for so long that they are
+    /// read although results keep coming.
+    #[inline]
+    pub(super) fn reports_are_due(&mut self) -> bool {
+        self.passes += 1;
+        if self.passes < PASSES_WITHOUT_TIME {
+            return false;
+        }
+        self.passes = 0;
+        self.reports_read.elapsed() >= BETWEEN_REPORTS
+    }
+
     /// Whether any call but that of this job is under way. The own job of a queue counts only while
     /// it has chunks: it is open all the time.
     pub(super) fn has_calls_but(&self, job: JobId) -> bool {

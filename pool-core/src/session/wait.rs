@@ -43,8 +43,6 @@ const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
 /// How long the driver sleeps at most once the program has closed the wake counter.
 const SLEEP_WITHOUT_COUNTER_MS: u16 = 1;
-/// Passes after which reports are read although results keep coming.
-const PASSES_WITHOUT_REPORTS: u32 = 64;
 
 impl Session {
     /// Waits until the job has messages, or as long as `awaited` says, and moves them to `taken`,
@@ -63,6 +61,7 @@ impl Session {
 
     /// Submits a chunk and waits until the job has messages: [`Session::submit`] and
     /// [`Session::next`] in one.
+    #[inline]
     pub(crate) fn exchange(
         &self,
         chunk: Chunk,
@@ -78,6 +77,7 @@ impl Session {
         self.next_from(state, true, job, awaited, taken)
     }
 
+    #[inline]
     fn next_from<'s>(
         &'s self,
         state: MutexGuard<'s, SessionState>,
@@ -129,6 +129,7 @@ impl Session {
 
     /// Drives, or waits for the driver, with the lock held already; `just_polled`: there is nothing
     /// to collect yet.
+    #[inline]
     fn drive_from<'s>(
         &'s self,
         mut state: MutexGuard<'s, SessionState>,
@@ -143,8 +144,7 @@ impl Session {
                 // Results that are there are taken without any waiting.
                 self.collect(&mut state);
                 self.check_tokens(&mut state);
-                state.passes += 1;
-                if state.passes > PASSES_WITHOUT_REPORTS || self.has_time_outs(&state) {
+                if state.reports_are_due() || self.has_time_outs(&state) {
                     self.handle_reports(&mut state);
                 }
             }
@@ -182,6 +182,7 @@ impl Session {
 
     /// Runs the driver once: spins for finished slots, then sleeps. After a sleep, the next
     /// one ends with the first chunk that is finished.
+    #[inline]
     fn run_once<'s>(
         &'s self,
         state: MutexGuard<'s, SessionState>,

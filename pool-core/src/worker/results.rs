@@ -36,6 +36,7 @@ pub(crate) struct Results<R> {
 }
 
 impl<R: Wire> Results<R> {
+    #[inline]
     pub(crate) fn begin(
         runtime: &mut WorkerRuntime,
         claim: &Claim,
@@ -174,6 +175,7 @@ impl<R: Wire> Results<R> {
     }
 
     /// Lends the block and the segments to the parent, to which they belong from the report on.
+    #[inline]
     pub(crate) fn finish(self, runtime: &mut WorkerRuntime, claim: &Claim) {
         let bytes = self.writer.used_bytes().saturating_sub(head_len::<R>(self.count));
         if let Some(each) = bytes.checked_div(self.writer.count()) {

@@ -215,6 +215,7 @@ impl Worker {
         }
     }
 
+    #[inline]
     fn run(&mut self, claim: Claim) {
         pool_shm::end_idle();
         if self.hooks.is_new()
@@ -259,6 +260,7 @@ impl Worker {
         self.report(claim, end, failure, what.timed);
     }
 
+    #[inline]
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
         // What a task has printed is written before its result is known.
         let _ = std::io::stdout().flush();

@@ -138,6 +138,7 @@ impl WorkerRuntime {
     }
 
     /// Notes that `block` belongs to the parent until `claim`'s slot moves on.
+    #[inline]
     pub(crate) fn lend(&mut self, claim: &Claim, block: Block) {
         self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
     }
@@ -145,6 +146,7 @@ impl WorkerRuntime {
     /// Takes back the blocks at the front of the queue that the parent has released. Looks at a
     /// small one only when its slot has just been claimed again, or when there are many: each look
     /// fetches a cache line that the parent wrote.
+    #[inline]
     fn reclaim(&mut self, claim: &Claim) {
         while let Some(oldest) = self.lent.front() {
             let worth = oldest.slot == claim.slot()
@@ -228,6 +230,7 @@ impl WorkerRuntime {
     }
 
     /// Allocates a block of `wanted` bytes, or of at least `needed` if there is no room for more.
+    #[inline]
     pub(crate) fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
         self.reclaim(claim);
         if let Ok(block) = self.arena.alloc(wanted as u64) {

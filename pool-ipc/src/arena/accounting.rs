@@ -178,6 +178,7 @@ impl Accounting {
         Ok(Block { offset, len: self.slabs.size(class) })
     }
 
+    #[inline]
     fn cut(
         &mut self,
         class: usize,
@@ -211,6 +212,7 @@ impl Accounting {
         Ok(Block { offset, len })
     }
 
+    #[inline]
     fn free_part(&mut self, class: usize, offset: u64) -> Option<()> {
         let change = self.slabs.put(class, offset)?;
         self.live -= if change == SlabChange::Switched { self.page } else { 0 };

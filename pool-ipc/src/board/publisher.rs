@@ -43,6 +43,7 @@ impl Board {
     /// with a `min_serial` all of them.
     ///
     /// The publisher has freed the slot or never used it: its own records say so.
+    #[inline]
     pub fn publish(&self, slot: SlotIndex, description: &Description) -> bool {
         let cell = &self.slots[slot.index()];
         // Whatever a scribbled word says, the slot is the publisher's; only the generation matters.
@@ -65,6 +66,7 @@ impl Board {
     }
 
     /// Fetches the lines of `slot`, in which a chunk is to be published soon.
+    #[inline]
     pub fn expect_publication(&self, slot: SlotIndex) {
         let cell = &self.slots[slot.index()];
         prefetch_for_writing(&raw const cell.word);
@@ -76,6 +78,7 @@ impl Board {
 
     /// Fetches the lines that say which slots were finished since the `cursors` of the places, and
     /// those of `slot`, which is probably one of them.
+    #[inline]
     pub fn expect_outcomes(&self, cursors: &[u64], slot: SlotIndex) {
         for (place, cursor) in cursors.iter().enumerate() {
             if self.finished_since(place, *cursor) > 0 {
@@ -159,6 +162,7 @@ impl Board {
     ///
     /// Only the caller moves such a slot: DONE is the publisher's, and the claimer of a CLAIMED one
     /// does not live any more.
+    #[inline]
     pub fn release(&self, slot: SlotIndex) {
         let cell = &self.slots[slot.index()];
         // Relaxed: the word is the caller's, see above.
@@ -170,6 +174,7 @@ impl Board {
 
     /// The state that the slot's word names.
     #[must_use]
+    #[inline]
     pub fn slot_state(&self, slot: SlotIndex) -> SlotState {
         match self.word(&self.slots[slot.index()]) {
             None => SlotState::Unknown,
@@ -187,6 +192,7 @@ impl Board {
     /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results`
     /// if any item is finished; the rest may be left from an earlier chunk.
     #[must_use]
+    #[inline]
     pub fn outcome(&self, slot: SlotIndex) -> Outcome {
         let cell = &self.slots[slot.index()];
         cell.outcome((cell.word.load(Acquire) >> 32) as u32)
@@ -202,6 +208,7 @@ impl Board {
     ///
     /// The ring is a hint, the slot's word is the truth: a slot that was released and published
     /// again without asking here may be named by two places.
+    #[inline]
     pub fn next_finished(&self, place: usize, cursor: &mut u64) -> Option<Finished> {
         // SeqCst (so Acquire): pairs with the swap in `Claimer::report`; the ring's entries are
         // there. And it is the publisher's second look, so the load of the pair of
@@ -225,6 +232,7 @@ impl Board {
 
     /// How many slots the claimer at `place` finished since `cursor`.
     #[must_use]
+    #[inline]
     pub fn finished_since(&self, place: usize, cursor: u64) -> u64 {
         self.rows[place].finished.load(SeqCst).wrapping_sub(cursor)
     }
@@ -308,6 +316,7 @@ impl Board {
         self.rows[place].overflowed.load(Relaxed) != 0
     }
 
+    #[inline]
     fn word(&self, cell: &Slot) -> Option<Word> {
         // Acquire: pairs with the exchange in `Claimer::report`; the account is complete.
         Word::unpack(cell.word.load(Acquire))

@@ -61,6 +61,7 @@ impl Board {
 
     /// Counts a chunk that this claimer has finished; returns whether it has to wake the publisher.
     /// An `urgent` chunk does not wait for others.
+    #[inline]
     pub(super) fn count_finished(&self, urgent: bool) -> bool {
         let sleep = &self.header.publisher;
         // SeqCst: the second half of the pair; the first is the finished word.
@@ -80,6 +81,7 @@ impl Board {
 
     /// Whether any claimer sleeps.
     #[must_use]
+    #[inline]
     pub fn any_sleeper(&self) -> bool {
         self.mask_words().any(|word| self.header.sleepers[word].load(SeqCst) != 0)
     }

@@ -140,6 +140,7 @@ pub struct Outcome {
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn describe(&self, d: &Description) {
         self.audience.store(d.audience.pack(), Relaxed);
         self.record.store(d.record, Relaxed);
@@ -175,6 +176,7 @@ impl Slot {
         Audience::unpack(self.audience.load(Relaxed))
     }
 
+    #[inline]
     pub(super) fn description(&self) -> Description {
         let (range, shape) = (self.range.load(Relaxed), self.shape.load(Relaxed));
         let manifest = |flag, word: &AtomicU64| {
@@ -212,6 +214,7 @@ impl Slot {
 
     /// The account of the claimer that had the slot in `generation`. If the progress is of another
     /// generation, the claimer died before it wrote any.
+    #[inline]
     pub(super) fn outcome(&self, generation: u32) -> Outcome {
         // Acquire: pairs with the Release in `set_progress`.
         let progress = self.progress.load(Acquire);
