@@ -25,6 +25,8 @@ pub(crate) struct PoolConfig {
     pub(crate) asked_arena: Option<u64>,
     /// The caller has promised that forking beside other threads is safe.
     pub(crate) allow_fork_with_threads: bool,
+    /// Whether workers run a closure that borrows from this process.
+    pub(crate) borrows: bool,
     /// Called first in every worker.
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.

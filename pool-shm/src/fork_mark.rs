@@ -56,6 +56,17 @@ impl ForkMark {
     ///
     /// [`Error::Os`] when the address space is used up, or on a kernel older than 4.14.
     pub fn new(value: NonZeroU64) -> Result<Self, Error> {
+        let mark = Self::unset()?;
+        mark.set(value);
+        Ok(mark)
+    }
+
+    /// A mark that has no value yet: it reads as 0.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`new`](Self::new).
+    pub fn unset() -> Result<Self, Error> {
         let mark = match shared::take(shared::page()?) {
             Some((index, word)) => Self { word, storage: Storage::Shared(index) },
             None => {
@@ -65,7 +76,8 @@ impl ForkMark {
                 Self { word, storage: Storage::Own { _page: page } }
             }
         };
-        mark.set(value);
+        // Relaxed: as in `get`. An earlier owner of the word may have left its value.
+        mark.word().store(0, Ordering::Relaxed);
         Ok(mark)
     }
 

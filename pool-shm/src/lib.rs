@@ -77,7 +77,8 @@ pub use {
     fork_mark::ForkMark,
     mapping::Mapping,
     object::{
-        Block, ElementType, Kind, SegmentFault, SegmentId, SegmentWatcher, Shape, SharedSegment,
+        Block, ElementType, Kind, PerProcess, SegmentFault, SegmentId, SegmentWatcher, Shape,
+        SharedSegment,
     },
     segment::Segment,
     sync::{

@@ -330,7 +330,7 @@ impl AsFd for Segment {
 /// Moves the descriptor to a number behind standard input, output and errors: in a program that has
 /// closed those, its output would be written into the segment, and a worker that is given new ones
 /// would lose the segment.
-fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
+pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);
     }

@@ -52,7 +52,7 @@ pub(crate) struct EncodedItems {
 #[cold]
 fn exclusive_segment_bytes((_, segments): &Carried) -> u64 {
     let alone = segments.iter().filter(|segment| !segment.has_other_handles());
-    alone.map(|segment| segment.len() as u64).sum()
+    alone.map(|segment| segment.counted_bytes() as u64).sum()
 }
 
 impl ItemAllocator {

@@ -188,6 +188,7 @@ impl PoolOptions {
             arena_limit: self.arena_limit.unwrap_or(free),
             asked_arena: self.arena_limit,
             allow_fork_with_threads: self.allow_fork_with_threads.is_some(),
+            borrows: false,
             first: self.at_worker_start.clone(),
             shared_timeout: self.shared_timeout,
             life: self.life,

@@ -44,6 +44,7 @@ impl Pool {
             StartMethod::Fork => {
                 // The workers of this call have nothing but the closure.
                 let plan = PoolConfig {
+                    borrows: true,
                     life: WorkerLife::plain(),
                     exits: Arc::new(Exits::new(0)),
                     ..self.settings.plan(&self.plan)

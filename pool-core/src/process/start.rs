@@ -3,6 +3,8 @@
 //! Invariant: whatever fails before the process is there leaves nothing behind. What fails in it is
 //! the end of that process.
 
+#[cfg(feature = "fork")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{
     ffi::OsString,
     io,
@@ -16,7 +18,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, pipe2},
 };
 use pool_ipc::{Encoder, Wire, WireFault};
-use pool_shm::SharedSegment;
+use pool_shm::{SegmentId, SharedSegment};
 
 use super::handle::Process;
 #[cfg(feature = "threads")]
@@ -32,6 +34,7 @@ use crate::{
     driver::pause_drivers,
     error::{Error, OrResources},
     os::{self, Listed, own_descriptors},
+    panic::drop_quietly,
     start,
     start_method::StartMethod,
 };
@@ -74,11 +77,12 @@ fn start_process<A: Wire, R: Wire>(
     match (method, task) {
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Function { function, argument }) => {
-            by_fork(config, inherited(function, argument), fork_with_threads)
+            let endpoints = endpoints_in(&*argument);
+            by_fork(config, inherited(function, argument), endpoints, fork_with_threads)
         }
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Closure(closure)) => {
-            by_fork(config, inherited_closure(closure), fork_with_threads)
+            by_fork(config, inherited_closure(closure), None, fork_with_threads)
         }
         #[cfg(feature = "spawn")]
         (StartMethod::Spawn, Task::Function { function, argument }) => {
@@ -138,9 +142,32 @@ fn parts(
     }
 }
 
-/// Forks this process.
+/// What tells of the presence of the endpoints of channels in the argument, by which alone a plain
+/// function gets them. `None`: this process has no endpoints, or which are in the argument is not
+/// known.
 #[cfg(feature = "fork")]
-fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child, Error> {
+fn endpoints_in<A: Wire>(argument: &A) -> Option<Vec<SegmentId>> {
+    if !SharedSegment::any_presence() {
+        return None;
+    }
+    let mut encoder = Encoder::new();
+    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(argument).is_ok()));
+    let is_known = encoded.unwrap_or_else(|payload| {
+        drop_quietly(payload);
+        false
+    });
+    is_known.then(|| encoder.segments().iter().map(SharedSegment::id).collect())
+}
+
+/// Forks this process. The child lets go of the endpoints of channels that it inherits, but for
+/// those in `endpoints`, if that says which are its own.
+#[cfg(feature = "fork")]
+fn by_fork(
+    config: ChildConfig,
+    work: Work,
+    endpoints: Option<Vec<SegmentId>>,
+    with_threads: bool,
+) -> Result<Child, Error> {
     let paused = pause_drivers();
     start::check_fork(with_threads)?;
     let ends = Ends::new(config.identity.daemon).or_resources(STARTING)?;
@@ -160,6 +187,9 @@ fn by_fork(config: ChildConfig, work: Work, with_threads: bool) -> Result<Child,
         os::fill_output();
         // Among them are the parent's ends.
         foreign.close();
+        if let Some(own) = endpoints {
+            SharedSegment::abandon_presences(|id| own.contains(&id));
+        }
         drop(locks);
         let death_link = match &ends.death_pipe {
             None => DeathLink::None,

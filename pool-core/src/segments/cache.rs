@@ -69,13 +69,16 @@ impl SegmentBroker for SegmentCache {
             found = self.link.fetch(id);
         }
         let segment = found.map_err(unless_ended)?;
+        if segment.is_presence() {
+            return Ok(segment); // kept here, it would tell of an endpoint that is gone
+        }
         let mut kept = self.kept();
         kept.push_back(segment.clone());
-        let mut bytes: usize = kept.iter().map(SharedSegment::len).sum();
+        let mut bytes: usize = kept.iter().map(SharedSegment::counted_bytes).sum();
         let mut oldest = Vec::new();
         while kept.len() > MOST_KEPT || (bytes > MOST_BYTES && kept.len() > 1) {
             let segment = kept.pop_front().expect("there are several");
-            bytes -= segment.len();
+            bytes -= segment.counted_bytes();
             oldest.push(segment);
         }
         drop(kept); // before the oldest are unmapped

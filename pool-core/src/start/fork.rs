@@ -6,7 +6,7 @@
 //! there.
 
 use nix::unistd::{ForkResult, fork, getpid};
-use pool_shm::exclusive_borrows;
+use pool_shm::{SharedSegment, exclusive_borrows};
 
 use super::{Start, backend::Backend};
 use crate::{
@@ -52,6 +52,9 @@ impl Start for Fork {
     fn open(&self, plan: &PoolConfig, shared: &Source) -> Result<Backend, Error> {
         let _paused = pause_drivers();
         self.check(plan)?;
+        // Endpoints of channels get to workers by messages, and those in memory are not theirs:
+        // they would keep the channels open as long as the pool lives.
+        let inherits = plan.borrows || matches!(shared, Source::Value(_));
         let maker: &ZygoteMaker<'_> = &|config, fds: ZygoteFds| {
             // A child would write once more what is buffered.
             os::flush_output();
@@ -68,6 +71,9 @@ impl Start for Fork {
                     os::null_stdin();
                     os::fill_output();
                     foreign.close();
+                    if !inherits {
+                        SharedSegment::abandon_presences(|_| false);
+                    }
                     drop(locks);
                     run_guarded(config, fds, parent)
                 }

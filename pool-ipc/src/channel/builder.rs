@@ -3,6 +3,8 @@
 //! Invariant: which type's messages a channel has decides what lies in its memory, the same for all
 //! processes, which have it from the one that made it.
 
+use pool_shm::ElementType;
+
 use super::{
     Receiver, Sender,
     endpoint::Endpoint,
@@ -78,7 +80,7 @@ impl ChannelBuilder {
         let (stride, has_regions) = (stride::<T>(), !is_plain::<T>());
         let counts_until_done = counted == Counted::UntilDone;
         let size = Size { capacity, stride, max_bytes, has_regions, counts_until_done };
-        let memory = Memory::new(size)?;
+        let memory = Memory::new(size, ElementType::bytes_of::<T>())?;
         let (sender, receiver) = Endpoint::pair(memory)?;
         Ok((Sender::new(sender), Receiver::new(receiver)))
     }

@@ -109,6 +109,10 @@ impl<S: Wire, R: Wire> Duplex<S, R> {
 }
 
 impl<S, R> Duplex<S, R> {
+    pub(super) fn of(sender: Sender<S>, receiver: Receiver<R>) -> Self {
+        Self { sender, receiver }
+    }
+
     /// The part that sends, with all that it can do.
     #[must_use]
     pub fn sender(&self) -> &Sender<S> {

@@ -1,8 +1,8 @@
 //! What the endpoints of one side share in a process.
 //!
 //! Invariant: a process has one `Endpoint` of a side, which its senders, or its receivers, count.
-//! When the last of them goes, so does the process's descriptor of the side, and then the other
-//! side is told to look.
+//! When the last of them goes, so does the process's descriptor of the side, unless a message
+//! carries it, and then the other side is told to look.
 
 use std::{
     num::NonZeroU64,
@@ -15,12 +15,12 @@ use std::{
     },
 };
 
-use pool_shm::{ForkMark, ProcessIdentity};
+use pool_shm::{ForkMark, ProcessIdentity, SegmentFault, SharedSegment};
 
 use super::{
     encode::Allocated,
-    ends::End,
     error::{ChannelError, ProcessFault},
+    known,
     layout::{Memory, Side},
     parties::Parties,
     payload::block_in,
@@ -49,7 +49,16 @@ impl Channel {
             Err(_) => unreachable!("a fresh table has a place"),
         };
         let (ticket, namespace) = (ForkMark::new(number(ticket))?, ProcessIdentity::namespace()?);
+        // Relaxed: no other process has the channel yet.
+        memory.header.facts.namespace.store(namespace, Relaxed);
         Ok(Self { memory, ticket, namespace, regions: Regions::new() })
+    }
+
+    /// A channel that another process has made.
+    fn of_other(memory: Memory) -> Result<Self, pool_shm::Error> {
+        // Relaxed: written before the handle was sent.
+        let namespace = memory.header.facts.namespace.load(Relaxed);
+        Ok(Self { memory, ticket: ForkMark::unset()?, namespace, regions: Regions::new() })
     }
 
     pub(super) fn parties(&self) -> Parties<'_> {
@@ -155,7 +164,7 @@ fn number(ticket: Ticket) -> NonZeroU64 {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Role {
+pub(super) enum Role {
     Sender,
     Receiver,
 }
@@ -164,8 +173,8 @@ enum Role {
 pub(super) struct Endpoint {
     pub(super) channel: Arc<Channel>,
     role: Role,
-    /// `None` while it is dropped.
-    end: Option<End>,
+    /// Tells of its presence; `None` while it is dropped.
+    presence: Option<SharedSegment>,
     /// The departures from the other side after which this process has looked last.
     seen_departures: AtomicU32,
     /// When threads that do not wait look thoroughly.
@@ -175,16 +184,45 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Both sides of a fresh channel.
     pub(super) fn pair(memory: Memory) -> Result<(Arc<Self>, Arc<Self>), ChannelError> {
-        let (one, other) = End::pair().map_err(ChannelError::Sockets)?;
-        let channel = Arc::new(Channel::new(memory)?);
-        let sender = Self::new(Arc::clone(&channel), Role::Sender, one);
-        let receiver = Self::new(channel, Role::Receiver, other);
-        Ok((Arc::new(sender), Arc::new(receiver)))
+        let (one, other) = SharedSegment::presence_pair().map_err(ChannelError::Sockets)?;
+        let id = memory.block.segment().id();
+        let channel = known::channel(id, || Channel::new(memory))?;
+        let sender = Self::known(Arc::clone(&channel), Role::Sender, one)?;
+        Ok((sender, Self::known(channel, Role::Receiver, other)?))
     }
 
-    fn new(channel: Arc<Channel>, role: Role, end: End) -> Self {
+    /// The endpoint that a handle from another process leads to.
+    pub(super) fn of_handle(
+        memory: Memory,
+        role: Role,
+        presence: SharedSegment,
+    ) -> Result<Arc<Self>, SegmentFault> {
+        let id = memory.block.segment().id();
+        let channel = known::channel(id, || Channel::of_other(memory))?;
+        Ok(Self::known(channel, role, presence)?)
+    }
+
+    fn known(
+        channel: Arc<Channel>,
+        role: Role,
+        presence: SharedSegment,
+    ) -> Result<Arc<Self>, pool_shm::Error> {
+        known::endpoint(presence.id(), || Self::new(channel, role, presence))
+    }
+
+    fn new(channel: Arc<Channel>, role: Role, presence: SharedSegment) -> Self {
         let (seen_departures, rarely) = (AtomicU32::new(0), Rarely::default());
-        Self { channel, role, end: Some(end), seen_departures, rarely }
+        Self { channel, role, presence: Some(presence), seen_departures, rarely }
+    }
+
+    /// The segment that tells of its presence.
+    pub(super) fn presence(&self) -> Option<&SharedSegment> {
+        self.presence.as_ref()
+    }
+
+    /// Whether it counts as one that this process has.
+    pub(super) fn is_present(&self) -> bool {
+        self.presence().is_some_and(SharedSegment::is_present)
     }
 
     #[inline]
@@ -221,7 +259,8 @@ impl Endpoint {
         let other = self.other_side();
         // Before the kernel is asked: what departs afterwards is another change.
         self.seen_departures.store(other.departures.load(SeqCst), Relaxed);
-        if other.is_gone.load(SeqCst) == 0 && !self.end.as_ref().is_some_and(End::is_peer_gone) {
+        let is_peer_gone = || self.presence().is_some_and(SharedSegment::is_peer_gone);
+        if other.is_gone.load(SeqCst) == 0 && !is_peer_gone() {
             return false;
         }
         other.is_gone.store(1, SeqCst);
@@ -249,7 +288,7 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.end = None;
+        self.presence = None;
         self.own_side().departures.fetch_add(1, SeqCst);
         self.other_side().events.wake_all();
     }
@@ -258,6 +297,8 @@ impl Drop for Endpoint {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use pool_shm::ElementType;
 
     use super::*;
     use crate::channel::{Receiver, RecvError, layout::Size};
@@ -271,7 +312,8 @@ mod tests {
             has_regions: false,
             counts_until_done: true,
         };
-        let mut channel = Channel::new(Memory::new(size).unwrap()).unwrap();
+        let mut channel =
+            Channel::new(Memory::new(size, ElementType::bytes_of::<u64>()).unwrap()).unwrap();
         channel.namespace ^= u64::from(is_foreign);
         channel
     }
@@ -281,7 +323,7 @@ mod tests {
         for is_foreign in [true, false] {
             let channel = seen_from(is_foreign);
             let _never_published = channel.memory.ring.claim(Ticket::new(9, 1)).unwrap();
-            let (end, peer) = End::pair().unwrap();
+            let (end, peer) = SharedSegment::presence_pair().unwrap();
             drop(peer);
             let endpoint = Endpoint::new(Arc::new(channel), Role::Receiver, end);
             let receiver = Receiver::<u64>::new(Arc::new(endpoint));
@@ -298,7 +340,7 @@ mod tests {
             // No process of this namespace has the place.
             let _never_published = ring.claim(other).unwrap();
             channel.in_hand(other).fetch_add(1, SeqCst);
-            let (end, _peer) = End::pair().unwrap();
+            let (end, _peer) = SharedSegment::presence_pair().unwrap();
             let endpoint = Endpoint::new(Arc::new(channel), Role::Receiver, end);
             let blocked = ring.peek().unwrap_err();
             assert_eq!(endpoint.recover(blocked), !is_foreign);

@@ -3,7 +3,7 @@
 //! Invariant: a message that was not sent comes back with the error; what the system answered is
 //! the error's `source()`, and not in its text.
 
-use std::{error, fmt, io};
+use std::{error, fmt};
 
 use crate::WireFault;
 
@@ -24,7 +24,7 @@ pub enum ChannelError {
     Memory(pool_shm::Error),
     /// There is no socket pair for it, or it could not be set up: descriptors are used up, for
     /// example. The source says why.
-    Sockets(io::Error),
+    Sockets(pool_shm::Error),
 }
 
 /// Why a process cannot take part in a channel.

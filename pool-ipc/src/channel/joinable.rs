@@ -5,7 +5,9 @@
 //! and at the counts then. What a process had in hand that has ended is lost, and no join waits for
 //! it.
 
-use std::{error, fmt, ops::ControlFlow, time::Duration};
+use std::{error, fmt, ops::ControlFlow, sync::Arc, time::Duration};
+
+use pool_shm::SegmentFault;
 
 use super::{
     ChannelBuilder, ChannelError, Receiver, RecvError, SendError, Sender,
@@ -138,6 +140,24 @@ impl<T: Wire> JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
+    /// The queue that both ends are of.
+    pub(super) fn of(sender: Sender<T>, receiver: Receiver<T>) -> Result<Self, SegmentFault> {
+        let [one, other] = [sender.endpoint(), receiver.endpoint()];
+        let is_one = Arc::ptr_eq(&one.channel, &other.channel);
+        if !is_one || !one.channel.memory.counts_until_done {
+            return Err(SegmentFault::OtherKind);
+        }
+        Ok(Self { sender, receiver })
+    }
+
+    pub(super) fn sender(&self) -> &Sender<T> {
+        &self.sender
+    }
+
+    pub(super) fn receiver(&self) -> &Receiver<T> {
+        &self.receiver
+    }
+
     /// Says that a message which this process has received is done.
     ///
     /// # Errors

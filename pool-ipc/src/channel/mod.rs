@@ -62,7 +62,8 @@
 // * `blocks.rs`: the words of blocks, which large messages lie in; `region.rs`: where a process
 //   places them; `held.rs`: one in the hands of a receiver.
 // * `parties.rs`: the processes that send, and which of them have ended.
-// * `ends.rs`: how a side learns that the other one is gone.
+// * `known.rs`: the channels and endpoints that this process has; `wire.rs`: endpoints as parts of
+//   a message.
 // * `events.rs`: sleeping until the other side does something; `wait.rs`: how long at once.
 // * `layout.rs`: the memory.
 // * `model.rs`: a ring of the model checker's atomics.
@@ -78,8 +79,6 @@ mod encode;
 #[cfg(not(loom))]
 mod endpoint;
 #[cfg(not(loom))]
-mod ends;
-#[cfg(not(loom))]
 mod error;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod events;
@@ -87,6 +86,8 @@ mod events;
 mod held;
 #[cfg(not(loom))]
 mod joinable;
+#[cfg(not(loom))]
+mod known;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(loom)]
@@ -105,6 +106,8 @@ mod ring;
 mod sender;
 #[cfg(not(loom))]
 mod wait;
+#[cfg(not(loom))]
+mod wire;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod word;
 
@@ -124,4 +127,5 @@ pub use {
     joinable::{JoinableQueue, NothingInHand},
     receiver::{Iter, Receiver, TryIter},
     sender::Sender,
+    wire::{ArchivedEndpoint, ArchivedEnds, EndpointResolver},
 };

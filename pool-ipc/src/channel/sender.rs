@@ -167,6 +167,10 @@ impl<T: Wire> Sender<T> {
 }
 
 impl<T> Sender<T> {
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// How many messages are in the channel, about.
     #[must_use]
     pub fn len(&self) -> usize {

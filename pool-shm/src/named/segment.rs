@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, SegmentId, array::bulk, core_dump::are_objects_dumped, fork_mark::this_process,
-    limits::file_size,
+    limits::file_size, object::Content,
 };
 
 /// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode
@@ -72,7 +72,7 @@ impl NamedSegment {
     pub fn create(name: &str, len: u64) -> Result<Self, Error> {
         let name = Name::new(name)?;
         let process = this_process()?;
-        let id = SegmentId::random()?;
+        let id = SegmentId::random(Content::Plain)?;
         let size = creatable(len)?;
         let shmem = ShmemConf::new().os_id(name.as_path()).size(size).create();
         let mut shmem = shmem.map_err(|e| explained(e, &name, "creating a named segment"))?;

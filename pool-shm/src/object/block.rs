@@ -37,6 +37,16 @@ impl Block {
         heap::place(shape).map(Self::from)
     }
 
+    /// A fresh block with a segment of its own, of which far less will be used than there is: it is
+    /// not locked where the program locks what it maps, and limits on memory do not count it.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`new`](Self::new).
+    pub fn sparse(shape: Shape) -> Result<Self, Error> {
+        heap::place_sparse(shape).map(Self::from)
+    }
+
     /// A fresh block with a segment of its own that is sealed once `fill` has written it: no
     /// process can change it afterwards.
     ///
@@ -77,7 +87,7 @@ impl Block {
         element: ElementType,
     ) -> Result<(Self, usize), SegmentFault> {
         let index = slot as usize;
-        if index >= segment.head().slots() {
+        if index >= segment.slots() {
             return Err(SegmentFault::NoSuchObject);
         }
         let found = segment.slot(index).ok_or(SegmentFault::NoSuchObject)?;
@@ -91,7 +101,7 @@ impl Block {
     /// All blocks of this kind that lie in segments mapped by this process.
     pub(crate) fn all_of(kind: Kind) -> Vec<Self> {
         let in_segment = |segment: SharedSegment| {
-            (0..segment.head().slots()).filter_map(move |index| {
+            (0..segment.slots()).filter_map(move |index| {
                 let element = segment.slot(index)?.element_of(kind)?;
                 let slot = u32::try_from(index).ok()?;
                 Some(Self::open(segment.clone(), slot, kind, element).ok()?.0)

@@ -82,9 +82,18 @@ pub(super) fn place_sealed<E: From<Error>>(
     Ok(Placed { segment, slot: 0, extent })
 }
 
+/// Places an object of which far less will be used than there is.
+pub(super) fn place_sparse(shape: Shape) -> Result<Placed, Error> {
+    let bytes = bytes_of(shape)?;
+    place_in(SharedSegment::create_sparse(len_alone(bytes))?, shape, bytes)
+}
+
 /// The object in a segment of its own, on whole pages.
 fn place_alone(shape: Shape, bytes: usize) -> Result<Placed, Error> {
-    let segment = SharedSegment::create(len_alone(bytes))?;
+    place_in(SharedSegment::create(len_alone(bytes))?, shape, bytes)
+}
+
+fn place_in(segment: SharedSegment, shape: Shape, bytes: usize) -> Result<Placed, Error> {
     let mut page = Page { segment, slots: 0, top: page_size() + bytes };
     Ok(page.place(shape, bytes).expect("made for it"))
 }

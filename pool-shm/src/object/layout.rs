@@ -78,6 +78,8 @@ pub enum Kind {
     Barrier = 8,
     /// Bytes that were sealed against writing.
     Sealed = 9,
+    /// The memory of a channel.
+    Channel = 11,
 }
 
 /// The type of an object's elements, the same in every process of a program.
@@ -107,7 +109,8 @@ impl ElementType {
     }
 
     /// One byte of something that holds `T`, among other things.
-    pub(crate) fn bytes_of<T>() -> Self {
+    #[must_use]
+    pub fn bytes_of<T>() -> Self {
         Self { size: 1, ..Self::named::<T>() }
     }
 

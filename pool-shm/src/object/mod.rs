@@ -6,6 +6,7 @@
 //!
 //! * `segment.rs`: a segment as this process sees it; `layout.rs`: its layout, a slotted page.
 //! * `identity.rs`: its identity; `registry.rs`: the segments that this process has mapped.
+//! * `socket_end.rs`: a segment without memory, which tells of its presence.
 //! * `block.rs`: a handle to the memory of one object; `heap.rs`: places new objects.
 //! * `fault.rs`: why a handle that came from another process is refused.
 //! * `watchers.rs`: the watchers that are told when this process lets a segment go.
@@ -19,8 +20,11 @@ mod layout;
 mod per_process;
 mod registry;
 mod segment;
+mod socket_end;
 mod watchers;
 
+#[cfg(feature = "named")]
+pub(crate) use identity::Content;
 pub(crate) use layout::begins_at;
 pub(crate) use segment::set_dumped;
 
@@ -28,5 +32,6 @@ pub use block::Block;
 pub use fault::SegmentFault;
 pub use identity::SegmentId;
 pub use layout::{ElementType, Kind, Shape};
+pub use per_process::PerProcess;
 pub use segment::SharedSegment;
 pub use watchers::SegmentWatcher;

@@ -5,6 +5,7 @@
 //! own.
 
 use std::{
+    fmt,
     ptr::{self, NonNull},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -15,11 +16,27 @@ use std::{
 use crate::{Error, fork_mark::this_process};
 
 /// A mutex for a static, of which a forked child gets a fresh one.
-pub(super) struct PerProcess<T: 'static> {
+///
+/// ```
+/// use pool_shm::PerProcess;
+///
+/// static NAMES: PerProcess<Vec<String>> = PerProcess::new(Option::unwrap_or_default);
+///
+/// NAMES.lock()?.push("a".into());
+/// assert_eq!(NAMES.lock()?.len(), 1);
+/// # Ok::<(), pool_shm::Error>(())
+/// ```
+pub struct PerProcess<T: 'static> {
     /// The state of the process that locked last; never freed, since threads keep references to it.
     current: AtomicPtr<Owned<T>>,
     /// Makes a child's first state, given the state of its parent if that was whole at the fork.
     inherit: fn(Option<T>) -> T,
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerProcess").finish_non_exhaustive()
+    }
 }
 
 struct Owned<T> {
@@ -28,7 +45,9 @@ struct Owned<T> {
 }
 
 impl<T: Default + Send> PerProcess<T> {
-    pub(super) const fn new(inherit: fn(Option<T>) -> T) -> Self {
+    /// A state that begins with what `inherit` makes: of nothing in the first process, of the
+    /// parent's state in a forked child, if no thread was changing that at the fork.
+    pub const fn new(inherit: fn(Option<T>) -> T) -> Self {
         Self { current: AtomicPtr::new(ptr::null_mut()), inherit }
     }
 
@@ -37,7 +56,7 @@ impl<T: Default + Send> PerProcess<T> {
     /// # Errors
     ///
     /// [`Error::Os`] when the address space is used up, at the first call only.
-    pub(super) fn lock(&'static self) -> Result<MutexGuard<'static, T>, Error> {
+    pub fn lock(&'static self) -> Result<MutexGuard<'static, T>, Error> {
         let process = this_process()?.get();
         // Acquire: pairs with the AcqRel below.
         let mut seen = self.current.load(Ordering::Acquire);

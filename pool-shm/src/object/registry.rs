@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::{SegmentId, SharedSegment, per_process::PerProcess, segment::WeakSegment};
+use super::{
+    SegmentId, SharedSegment, identity::Content, per_process::PerProcess, segment::WeakSegment,
+};
 use crate::Error;
 
 /// A forked child keeps the parent's registry: it has the same mappings. But a child that was
@@ -29,6 +31,14 @@ pub(super) fn find(id: SegmentId) -> Option<SharedSegment> {
     let found = registry.segments.get(&id).and_then(WeakSegment::upgrade);
     drop(registry); // before `found` might turn out to be the last one
     found
+}
+
+/// Takes the sockets that `which` selects out of the registry.
+pub(super) fn take_sockets(which: impl Fn(SegmentId) -> bool) -> Vec<SharedSegment> {
+    let Ok(mut registry) = REGISTRY.lock() else { return Vec::new() };
+    let is_one = |id: SegmentId| id.content() == Content::Socket && which(id);
+    let taken = registry.segments.extract_if(|id, _| is_one(*id));
+    taken.filter_map(|(_, segment)| segment.upgrade()).collect()
 }
 
 /// All segments that are mapped here.

@@ -14,8 +14,10 @@ use std::{
 
 use super::{
     SegmentFault, SegmentId,
+    identity::Content,
     layout::{Head, Slot},
     registry,
+    socket_end::SocketEnd,
     watchers::{SegmentWatcher, Watched},
 };
 use crate::{Error, Mapping, Segment, core_dump::are_objects_dumped};
@@ -62,29 +64,44 @@ const LABEL: &str = "pool-shm";
 ///
 /// Writes through `/proc/self/fd` or `/proc/self/mem` are beyond the promises of Rust.
 #[derive(Clone)]
-pub struct SharedSegment(Arc<Mapped>);
+pub struct SharedSegment(Arc<Held>);
 
-struct Mapped {
+struct Held {
     id: SegmentId,
-    mapping: Mapping,
-    segment: Segment,
+    file: File,
     watched: Watched,
     /// The type that the content was checked for, if it is sealed.
     checked: OnceLock<TypeId>,
 }
 
-impl Mapped {
-    fn new(id: SegmentId, mapping: Mapping, segment: Segment) -> Self {
+/// What the identity leads to.
+enum File {
+    Memory { mapping: Mapping, segment: Segment },
+    Socket(SocketEnd),
+}
+
+impl Held {
+    fn new(id: SegmentId, file: File) -> Self {
+        Self { id, file, watched: Watched::default(), checked: OnceLock::new() }
+    }
+
+    fn mapped(id: SegmentId, mapping: Mapping, segment: Segment) -> Self {
         if are_objects_dumped() {
             // Without it a debugger sees less, and nothing else is lost.
             let _ = mapping.set_dumped(true);
         }
-        let (watched, checked) = (Watched::default(), OnceLock::new());
-        Self { id, mapping, segment, watched, checked }
+        Self::new(id, File::Memory { mapping, segment })
+    }
+
+    fn mapping(&self) -> Option<&Mapping> {
+        match &self.file {
+            File::Memory { mapping, .. } => Some(mapping),
+            File::Socket(_) => None,
+        }
     }
 }
 
-impl Drop for Mapped {
+impl Drop for Held {
     fn drop(&mut self) {
         self.watched.end(self.id);
     }
@@ -94,21 +111,107 @@ impl Drop for Mapped {
 pub(crate) fn set_dumped(on: bool) {
     for segment in registry::all() {
         // Without it a debugger sees more or less, and nothing else is lost.
-        let _ = segment.0.mapping.set_dumped(on);
+        let _ = segment.0.mapping().map(|mapping| mapping.set_dumped(on));
     }
 }
 
 /// A reference to a segment that does not keep it mapped.
-pub(super) struct WeakSegment(Weak<Mapped>);
+pub(super) struct WeakSegment(Weak<Held>);
 
 impl SharedSegment {
     /// A fresh segment of at least `len` bytes, head included.
     pub(super) fn create(len: u64) -> Result<Self, Error> {
+        Self::create_of(Content::Plain, len, Segment::map)
+    }
+
+    /// A fresh segment like that of [`create`](Self::create), of which far less will be used than
+    /// there is.
+    pub(super) fn create_sparse(len: u64) -> Result<Self, Error> {
+        Self::create_of(Content::Sparse, len, Segment::map_unlocked)
+    }
+
+    fn create_of(
+        content: Content,
+        len: u64,
+        map: impl FnOnce(&Segment) -> Result<Mapping, Error>,
+    ) -> Result<Self, Error> {
         let segment = Segment::create(LABEL, len)?;
-        let mapping = segment.map()?;
-        let fresh = Self(Arc::new(Mapped::new(SegmentId::random()?, mapping, segment)));
+        let mapping = map(&segment)?;
+        let fresh = Self(Arc::new(Held::mapped(SegmentId::random(content)?, mapping, segment)));
         fresh.head().write(fresh.id());
         registry::insert(fresh)
+    }
+
+    /// Two segments without memory, each of which knows whether any process has the other one, by
+    /// [`is_peer_gone`](Self::is_peer_gone). A process has one as long as it has a handle to it, as
+    /// have its forked children; and a message that carries one counts.
+    ///
+    /// ```
+    /// let (one, other) = pool_shm::SharedSegment::presence_pair()?;
+    /// assert!(!one.is_peer_gone());
+    /// drop(other);
+    /// assert!(one.is_peer_gone());
+    /// # Ok::<(), pool_shm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when descriptors are used up.
+    pub fn presence_pair() -> Result<(Self, Self), Error> {
+        let (one, other) = SocketEnd::pair()?;
+        let fresh = |end| -> Result<Self, Error> {
+            let id = SegmentId::random(Content::Socket)?;
+            registry::insert(Self(Arc::new(Held::new(id, File::Socket(end)))))
+        };
+        Ok((fresh(one)?, fresh(other)?))
+    }
+
+    /// Whether no process has the other one of a [pair](Self::presence_pair) any more; `false` for
+    /// other segments, and where this process has closed its own.
+    #[must_use]
+    pub fn is_peer_gone(&self) -> bool {
+        match &self.0.file {
+            File::Socket(end) => end.is_peer_gone(),
+            File::Memory { .. } => false,
+        }
+    }
+
+    /// Whether this process counts as one that has it: not if the program has closed its
+    /// descriptor, or [`abandon_presences`](Self::abandon_presences) has. `true` for segments with
+    /// memory.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        match &self.0.file {
+            File::Socket(end) => end.is_intact(),
+            File::Memory { .. } => true,
+        }
+    }
+
+    /// Whether it is one of a [pair](Self::presence_pair), which tells of its presence: a cache
+    /// must not keep it.
+    #[must_use]
+    pub fn is_presence(&self) -> bool {
+        matches!(self.0.file, File::Socket(_))
+    }
+
+    /// Whether this process has any of a [pair](Self::presence_pair).
+    #[must_use]
+    pub fn any_presence() -> bool {
+        registry::all().iter().any(Self::is_presence)
+    }
+
+    /// In a forked child: makes those of [pairs](Self::presence_pair) that were inherited count no
+    /// more, but for the ones to `keep`. Each stays usable, but does not see the end of the other
+    /// side.
+    pub fn abandon_presences(keep: impl Fn(SegmentId) -> bool) {
+        for segment in registry::take_sockets(|id| !keep(id)) {
+            if let File::Socket(end) = &segment.0.file {
+                end.close();
+            }
+            // Its owner in the parent's memory is never dropped, and neither is this one: the
+            // child would tell watchers of its parent.
+            std::mem::forget(segment);
+        }
     }
 
     /// A fresh segment of at least `len` bytes that `write` fills, after which no process can write
@@ -121,14 +224,14 @@ impl SharedSegment {
         let mapping = segment.map()?;
         // A child that is forked meanwhile would keep it writable.
         mapping.dont_fork()?;
-        let id = SegmentId::random()?;
-        let fresh = Self(Arc::new(Mapped::new(id, mapping, segment.try_clone()?)));
+        let id = SegmentId::random(Content::Plain)?;
+        let fresh = Self(Arc::new(Held::mapped(id, mapping, segment.try_clone()?)));
         fresh.head().write(id);
         write(&fresh)?;
         drop(fresh);
         segment.seal_content()?;
         let mapping = segment.map_read_only()?;
-        Ok(registry::insert(Self(Arc::new(Mapped::new(id, mapping, segment))))?)
+        Ok(registry::insert(Self(Arc::new(Held::mapped(id, mapping, segment))))?)
     }
 
     /// The segment of this identity, if it is mapped in this process.
@@ -156,13 +259,20 @@ impl SharedSegment {
         if let Some(known) = registry::find(id) {
             return Ok(known);
         }
+        if id.content() == Content::Socket {
+            let end = SocketEnd::open(fd)?.ok_or(SegmentFault::NotASegment)?;
+            return Ok(registry::insert(Self(Arc::new(Held::new(id, File::Socket(end)))))?);
+        }
         let segment = Segment::of_any_content(fd)?;
-        let mapping =
-            if segment.content_is_sealed()? { segment.map_read_only() } else { segment.map() }?;
+        let mapping = match id.content() {
+            Content::Sparse => segment.map_unlocked()?,
+            _ if segment.content_is_sealed()? => segment.map_read_only()?,
+            _ => segment.map()?,
+        };
         if mapping.len() < size_of::<Head>() {
             return Err(SegmentFault::NotASegment);
         }
-        let opened = Self(Arc::new(Mapped::new(id, mapping, segment)));
+        let opened = Self(Arc::new(Held::mapped(id, mapping, segment)));
         opened.head().check(id)?;
         Ok(registry::insert(opened)?)
     }
@@ -175,7 +285,10 @@ impl SharedSegment {
     /// takes pages away: guards of locks are references into the segment.
     #[must_use]
     pub unsafe fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.segment.as_fd()
+        match &self.0.file {
+            File::Memory { segment, .. } => segment.as_fd(),
+            File::Socket(end) => end.as_fd(),
+        }
     }
 
     /// The identity of the segment, the same in every process.
@@ -184,11 +297,18 @@ impl SharedSegment {
         self.0.id
     }
 
-    /// Bytes mapped.
+    /// Bytes mapped; 0 for one of a [pair](Self::presence_pair).
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
+    #[expect(clippy::len_without_is_empty, reason = "no segment with memory is empty")]
     pub fn len(&self) -> usize {
-        self.0.mapping.len()
+        self.0.mapping().map_or(0, Mapping::len)
+    }
+
+    /// Bytes that count towards limits on memory: those that are mapped, or none if far less will
+    /// be used than there is.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        if self.id().content() == Content::Plain { self.len() } else { 0 }
     }
 
     /// Bytes of the objects that were placed here so far, by all processes together.
@@ -200,15 +320,15 @@ impl SharedSegment {
     /// ```
     #[must_use]
     pub fn placed_bytes(&self) -> u64 {
-        let slots = (0..self.head().slots()).map_while(|index| self.slot(index));
+        let slots = (0..self.slots()).map_while(|index| self.slot(index));
         let bytes = slots.fold(0u64, |sum, slot| sum.saturating_add(slot.bytes()));
-        bytes.min(self.len() as u64)
+        bytes.min(self.counted_bytes() as u64)
     }
 
     /// Whether this process may write here: not if the content is sealed.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.0.mapping.is_writable()
+        self.0.mapping().is_some_and(Mapping::is_writable)
     }
 
     /// Whether the watcher is to be told when this process lets the segment go.
@@ -255,10 +375,17 @@ impl SharedSegment {
         WeakSegment(Arc::downgrade(&self.0))
     }
 
+    /// The head of a segment that has memory.
     pub(super) fn head(&self) -> &Head {
+        let mapping = self.0.mapping().expect("asked of segments with memory");
         // SAFETY: every mapping has at least the bytes of a head and begins at a page; a head
         // consists of atomics, so others may write it at any time.
-        unsafe { &*self.0.mapping.as_ptr().cast::<Head>() }
+        unsafe { &*mapping.as_ptr().cast::<Head>() }
+    }
+
+    /// How many slots there are.
+    pub(super) fn slots(&self) -> usize {
+        if self.is_presence() { 0 } else { self.head().slots() }
     }
 
     /// Slot `index`, if it lies within the mapping.
@@ -269,13 +396,14 @@ impl SharedSegment {
         }
         // SAFETY: within the mapping, as just checked, and at a multiple of 32 bytes; atomics, as
         // above.
-        Some(unsafe { &*self.0.mapping.as_ptr().add(position).cast::<Slot>() })
+        Some(unsafe { &*self.0.mapping()?.as_ptr().add(position).cast::<Slot>() })
     }
 
     /// The byte at `offset`, which is at most the length.
     pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
         assert!(offset <= self.len(), "an offset within the segment");
-        let start = NonNull::new(self.0.mapping.as_ptr()).expect("no mapping begins at address 0");
+        let mapping = self.0.mapping().expect("asked of segments with memory");
+        let start = NonNull::new(mapping.as_ptr()).expect("no mapping begins at address 0");
         // SAFETY: within the mapping or just behind it, as asserted.
         unsafe { start.add(offset) }
     }

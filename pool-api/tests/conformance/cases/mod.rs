@@ -7,6 +7,7 @@ mod births;
 mod bounds;
 mod c_output;
 mod cancelling;
+mod channels_sent;
 mod closed_descriptors;
 mod concurrency;
 mod context;
@@ -150,6 +151,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         #[cfg(feature = "async")]
         streams::CASES,
         handles::CASES,
+        channels_sent::CASES,
         handles_forms::CASES,
         handles_lives::CASES,
         handles_forged::CASES,
