@@ -88,8 +88,11 @@ fn a_descriptor_that_leads_to_another_segment_is_not_believed() {
     let leads_to = Some(array.block().segment().clone());
     let mut decoder = Decoder::new();
     decoder.set_broker(Arc::new(Liar { leads_to, asked: AtomicUsize::new(0) }));
-    decoder.set_segments(&[Random(2).id()]);
-    assert_eq!(fault_of(decoder.decode::<SharedArray<u64>>(&bytes)), SegmentFault::OtherIdentity);
+    // The lowest bits say what the segment is to be: memory, or one of a pair of sockets.
+    for (content, fault) in [(0, SegmentFault::OtherIdentity), (2, SegmentFault::NotASegment)] {
+        decoder.set_segments(&[SegmentId(Random(2).id().0 & !3 | content)]);
+        assert_eq!(fault_of(decoder.decode::<SharedArray<u64>>(&bytes)), fault);
+    }
 }
 
 /// Objects of every kind in one segment, and handles that name them by any number as any type.
