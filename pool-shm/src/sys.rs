@@ -8,6 +8,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     ptr::{self, NonNull},
     sync::atomic::AtomicU32,
+    time::Duration,
 };
 
 /// Sleeps while `word` holds `expected`, at most for `timeout` (monotonic, relative).
@@ -164,4 +165,52 @@ pub fn thread_stack() -> io::Result<(usize, usize)> {
 /// The result of a function of the pthread library.
 fn pthread_result(errno: libc::c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+/// The index of a descriptor that is readable, or whose other end is gone, once there is one; `None`
+/// when the time is over first, or a signal came. Times of more than 24 days are as long as that.
+///
+/// ```
+/// use std::{io::Write, os::fd::AsFd, time::Duration};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let moment = Duration::from_millis(1);
+/// assert_eq!(pool_shm::first_readable(&[reader.as_fd()], moment)?, None);
+/// writer.write_all(b"a")?;
+/// assert_eq!(pool_shm::first_readable(&[reader.as_fd()], moment)?, Some(0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The error of `poll`: of more descriptors than the process may have open, for example.
+pub fn first_readable(files: &[BorrowedFd<'_>], within: Duration) -> io::Result<Option<usize>> {
+    let polled = |file: &BorrowedFd<'_>| libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polled: Vec<_> = files.iter().map(polled).collect();
+    // Rounded up: a part of a millisecond is not spent awake.
+    let millis = within.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
+    // SAFETY: so many entries, which outlive the call.
+    let ready = unsafe {
+        libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis as libc::c_int)
+    };
+    match ready {
+        -1 => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            error => Err(error),
+        },
+        _ => Ok(polled.iter().position(|polled| polled.revents != 0)),
+    }
+}
+
+/// Whether the other end of this socket is gone.
+pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let events = libc::POLLRDHUP;
+    let mut polled = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    let ready = unsafe { libc::poll(&raw mut polled, 1, 0) };
+    ready == 1 && polled.revents & (libc::POLLHUP | libc::POLLRDHUP) != 0
 }

@@ -6,6 +6,7 @@
 
 use std::{
     num::NonZeroU64,
+    os::fd::BorrowedFd,
     sync::{
         Arc,
         atomic::{
@@ -267,6 +268,60 @@ impl Endpoint {
         true
     }
 
+    /// The descriptor that is readable when there is news of the other side. From now on all
+    /// processes make it so.
+    pub(super) fn watch(&self) -> BorrowedFd<'_> {
+        // SeqCst: the first half of a pair; the second is the look at the ring that follows.
+        self.own_side().watches.store(1, SeqCst);
+        let readable = self.presence().and_then(SharedSegment::readable);
+        readable.expect("an endpoint has it until it is dropped")
+    }
+
+    /// Makes the descriptors of the other side readable, if any was asked for.
+    #[inline]
+    pub(super) fn notify(&self) {
+        // SeqCst: the second half of the pair; the first is the change of the ring.
+        if self.other_side().watches.load(SeqCst) != 0 {
+            self.notify_now();
+        }
+    }
+
+    #[cold]
+    fn notify_now(&self) {
+        if let Some(presence) = self.presence() {
+            presence.notify_peer();
+        }
+    }
+
+    /// Takes the notices of the other side if its descriptor was asked for: `true`, then the caller
+    /// looks at the ring once more, since one may have been of what came after its last look.
+    #[cold]
+    pub(super) fn take_notices(&self) -> bool {
+        let watches = self.own_side().watches.load(SeqCst) != 0;
+        if let Some(presence) = self.presence().filter(|_| watches) {
+            presence.take_notices();
+        }
+        watches
+    }
+
+    /// Whether there is no message in the channel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.channel.memory.ring.len() == 0
+    }
+
+    /// Whether a receiver has a message to take, or there is no sender any more. A thorough look
+    /// frees a message that lies behind one of a sender that has ended.
+    pub(super) fn has_news(&self, look: Look) -> bool {
+        let ring = self.channel.memory.ring;
+        if look == Look::Thorough
+            && !ring.has_message()
+            && let Err(blocked) = ring.peek()
+        {
+            self.recover(blocked);
+        }
+        ring.has_message() || self.is_other_side_gone(look)
+    }
+
     /// Whether this process can see whether those of the other endpoints have ended.
     pub(super) fn sees_processes(&self) -> bool {
         self.channel.sees_processes()
@@ -281,6 +336,9 @@ impl Endpoint {
             && channel.parties().recover(blocked);
         if recovered {
             channel.memory.header.receivers.events.wake_all();
+            if matches!(self.role, Role::Sender) {
+                self.notify();
+            }
         }
         recovered
     }

@@ -54,6 +54,9 @@ pub(super) struct Side {
     pub(super) departures: AtomicU32,
     /// Not 0 once there is no endpoint of this side any more.
     pub(super) is_gone: AtomicU32,
+    /// Not 0 once the descriptor of an endpoint of this side was asked for, so that each event is
+    /// to make it readable.
+    pub(super) watches: AtomicU32,
 }
 
 const _: () = {

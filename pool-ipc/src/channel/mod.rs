@@ -55,6 +55,7 @@
 
 // * `builder.rs`: makes a channel.
 // * `sender.rs`, `receiver.rs`: the two ends; `error.rs`: their errors.
+// * `select.rs`: waits for any of several receivers.
 // * `duplex.rs`: two ends that talk to each other; `joinable.rs`: a queue that can be waited for.
 // * `endpoint.rs`: what the ends of one side share in a process.
 // * `ring.rs`: the ring of slots; `word.rs`: the word of a slot; `payload.rs`: how a message lies
@@ -103,6 +104,8 @@ mod region;
 #[cfg_attr(not(loom), allow(unreachable_pub, reason = "the model checks use it"))]
 mod ring;
 #[cfg(not(loom))]
+mod select;
+#[cfg(not(loom))]
 mod sender;
 #[cfg(not(loom))]
 mod wait;
@@ -126,6 +129,7 @@ pub use {
     error::{ChannelError, ProcessFault, RecvError, SendError},
     joinable::{JoinableQueue, NothingInHand},
     receiver::{Iter, Receiver, TryIter},
+    select::Select,
     sender::Sender,
     wire::{ArchivedEndpoint, ArchivedEnds, EndpointResolver},
 };

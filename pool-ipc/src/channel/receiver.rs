@@ -4,7 +4,14 @@
 //! any code of the user runs. So a receiver never has a slot in hand, and one that dies holds up
 //! nothing but the block of the message that it reads, which that message's sender finds.
 
-use std::{fmt, marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::ControlFlow,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     endpoint::Endpoint,
@@ -135,7 +142,7 @@ impl<T: Wire> Receiver<T> {
         let block = self.take_until(limit, counted, &mut received)?;
         match block {
             None => received.decode(),
-            Some(block) => block.decode(),
+            Some(block) => self.then_notify(block, HeldBlock::decode),
         }
         .map_err(RecvError::Decode)
     }
@@ -150,7 +157,7 @@ impl<T: Wire> Receiver<T> {
         let block = self.take_until(limit, Counted::No, &mut received)?;
         match block {
             None => received.view::<T>().map(read),
-            Some(block) => block.view::<T, R>(read),
+            Some(block) => self.then_notify(block, |block| block.view::<T, R>(read)),
         }
         .map_err(RecvError::Decode)
     }
@@ -176,6 +183,14 @@ impl<T: Wire> Receiver<T> {
         let mut taking = Taking::<T> { received, channel, ticket, in_hand, messages: PhantomData };
         let (events, rarely) = (&self.endpoint.own_side().events, &self.endpoint.rarely);
         let taken = wait_until(events, limit, rarely, |look| self.attempt(&mut taking, look));
+        // A message that lies behind one of the dead is not there yet: the notice of it stays.
+        let is_empty = || matches!(limit, Limit::Now) && self.is_empty();
+        let taken = match taken {
+            None if is_empty() && self.endpoint.take_notices() => {
+                self.attempt(&mut taking, Look::Quick).break_value()
+            }
+            taken => taken,
+        };
         match taken {
             Some(Ok(())) => {
                 let block = taking.into_block();
@@ -222,11 +237,20 @@ impl<T: Wire> Receiver<T> {
         }
     }
 
+    /// Uses a block, gives it back, and tells senders that watch for room.
+    fn then_notify<'a, R>(&self, block: HeldBlock<'a>, act: impl FnOnce(&HeldBlock<'a>) -> R) -> R {
+        let result = act(&block);
+        drop(block);
+        self.endpoint.notify();
+        result
+    }
+
     /// Wakes a sender; and another receiver, for which a message lies behind the one that was
     /// taken.
     #[inline]
     fn after_taking(&self) {
         self.endpoint.other_side().events.wake_one();
+        self.endpoint.notify();
         let own = &self.endpoint.own_side().events;
         if own.has_sleepers() && self.endpoint.channel.memory.ring.has_message() {
             own.wake_one();
@@ -317,6 +341,39 @@ impl<'a, T: Wire> IntoIterator for &'a Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self { endpoint: Arc::clone(&self.endpoint), messages: PhantomData }
+    }
+}
+
+/// A descriptor that is readable when a message has come, or the last sender has gone, for `poll`,
+/// `epoll`, and an executor's own (tokio's `AsyncFd`). It stays the receiver's and must not be read
+/// from.
+///
+/// Ask for it first, and [`try_recv`](Receiver::try_recv) until that is
+/// [`RecvError::Empty`]: from then on it is readable whenever a message comes, until another try
+/// finds none. (All processes that have receivers share it. A sender that is killed between sending
+/// and saying so leaves a message of which it says nothing, until the next one: [`Select`] looks
+/// for such by itself.) From the first time on, each message costs its sender a system call or two.
+///
+/// [`Select`]: super::Select
+///
+/// ```
+/// use std::{os::fd::AsFd, time::Duration};
+///
+/// use pool_ipc::channel::{RecvError, channel};
+///
+/// let (sender, receiver) = channel::<u64>(10)?;
+/// let file = receiver.as_fd();
+/// assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+/// let moment = Duration::from_millis(1);
+/// assert_eq!(pool_shm::first_readable(&[file], moment)?, None);
+/// sender.send(7)?;
+/// assert_eq!(pool_shm::first_readable(&[file], moment)?, Some(0));
+/// assert_eq!(receiver.try_recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<T> AsFd for Receiver<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.endpoint.watch()
     }
 }
 

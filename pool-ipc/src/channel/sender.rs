@@ -3,7 +3,14 @@
 //! Invariant: nothing of the user's runs between claim and publication of a slot, so a slot is in
 //! hand for as long as it takes to copy a message.
 
-use std::{fmt, marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::ControlFlow,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     encode::{Allocated, Unfit, prepare},
@@ -149,13 +156,20 @@ impl<T: Wire> Sender<T> {
             }
             ControlFlow::Continue(())
         });
-        outcome.unwrap_or(Err(Unfit::NoRoom))
+        match outcome {
+            Some(outcome) => outcome,
+            None if matches!(limit, Limit::Now) && self.endpoint.take_notices() => {
+                attempt(Look::Quick).ok_or(Unfit::NoRoom)
+            }
+            None => Err(Unfit::NoRoom),
+        }
     }
 
     /// Wakes a receiver; and another sender, if it was woken too early or its waker has died.
     #[inline]
     fn after_publication(&self, look_around: bool) {
         self.endpoint.other_side().events.wake_one();
+        self.endpoint.notify();
         let own = &self.endpoint.own_side().events;
         if own.has_sleepers() && self.endpoint.channel.memory.ring.has_room() {
             own.wake_one();
@@ -206,6 +220,15 @@ impl<T> Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self { endpoint: Arc::clone(&self.endpoint), messages: PhantomData }
+    }
+}
+
+/// A descriptor that is readable when there is room again, or the last receiver has gone. What is
+/// said of that of a [`Receiver`](super::Receiver) holds of it, with
+/// [`try_send`](Sender::try_send) and [`SendError::Full`].
+impl<T> AsFd for Sender<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.endpoint.watch()
     }
 }
 

@@ -22,7 +22,7 @@ const YIELDS: u32 = 16;
 const NAP_MIN: Duration = Duration::from_millis(1);
 /// Bounds the time from a death to the moment when others go on, and costs a waiter less than 0.1 %
 /// of a CPU.
-const NAP_MAX: Duration = Duration::from_millis(10);
+pub(super) const NAP_MAX: Duration = Duration::from_millis(10);
 
 /// How long an operation may wait.
 #[derive(Debug, Clone, Copy)]

@@ -176,6 +176,31 @@ impl SharedSegment {
         }
     }
 
+    /// Makes the other one of a [pair](Self::presence_pair) readable ([`readable`](Self::readable))
+    /// in all processes; nothing for other segments.
+    pub fn notify_peer(&self) {
+        if let File::Socket(end) = &self.0.file {
+            end.notify();
+        }
+    }
+
+    /// Takes the notices of the peer: until the next one this is not readable.
+    pub fn take_notices(&self) {
+        if let File::Socket(end) = &self.0.file {
+            end.take_notices();
+        }
+    }
+
+    /// The descriptor of one of a [pair](Self::presence_pair), which is readable when the peer has
+    /// [notified](Self::notify_peer) it, and when there is no peer any more.
+    #[must_use]
+    pub fn readable(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0.file {
+            File::Socket(end) => Some(end.as_fd()),
+            File::Memory { .. } => None,
+        }
+    }
+
     /// Whether this process counts as one that has it: not if the program has closed its
     /// descriptor, or [`abandon_presences`](Self::abandon_presences) has. `true` for segments with
     /// memory.

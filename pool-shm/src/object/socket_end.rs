@@ -3,10 +3,10 @@
 //! Invariant: a process has the descriptor of an end exactly as long as it has a handle to that
 //! end. The kernel copies it at a fork and closes it at the end of a process and at an `exec`, so
 //! at every instruction it knows, truly, which ends there are, also of a child that has not used
-//! its own yet. Nothing is ever written to the sockets.
+//! its own yet. What is written to the sockets says no more than that there is news.
 
 use std::{
-    io::{self, ErrorKind, Read as _},
+    io::{self, Read as _, Write as _},
     mem::ManuallyDrop,
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -21,7 +21,7 @@ use nix::{
     unistd::close,
 };
 
-use crate::{Error, segment::above_standard};
+use crate::{Error, segment::above_standard, sys};
 
 #[derive(Debug)]
 pub(super) struct SocketEnd {
@@ -71,12 +71,21 @@ impl SocketEnd {
     /// Whether no process has the other end any more; `false` where this process has closed its
     /// own.
     pub(super) fn is_peer_gone(&self) -> bool {
-        if !self.is_intact() {
-            return false;
+        self.is_intact() && sys::is_hung_up(self.as_fd())
+    }
+
+    /// Makes the other end readable.
+    pub(super) fn notify(&self) {
+        if self.is_intact() {
+            // Without room it is readable already; and a peer that is gone needs no notice.
+            let _ = (&*self.socket).write(&[0]);
         }
-        match (&*self.socket).read(&mut [0]) {
-            Ok(count) => count == 0,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+
+    /// Takes all notices, so that this end is not readable until the next one.
+    pub(super) fn take_notices(&self) {
+        while self.is_intact() && (&*self.socket).read(&mut [0; 4096]).is_ok_and(|count| count > 0)
+        {
         }
     }
 
@@ -107,14 +116,35 @@ impl Drop for SocketEnd {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn an_end_sees_that_the_other_one_is_gone() {
         let (one, other) = SocketEnd::pair().unwrap();
         assert!(!one.is_peer_gone() && !other.is_peer_gone());
+        other.notify();
+        assert!(!one.is_peer_gone());
         drop(other);
-        assert!(one.is_peer_gone());
+        assert!(one.is_peer_gone(), "also behind a notice");
+    }
+
+    #[test]
+    fn a_notice_makes_the_other_end_readable_until_it_is_taken() {
+        let (one, other) = SocketEnd::pair().unwrap();
+        let is_readable = || sys::first_readable(&[one.as_fd()], Duration::ZERO).unwrap().is_some();
+        // More than the socket has room for.
+        for notices in [1, 100_000] {
+            assert!(!is_readable());
+            (0..notices).for_each(|_| other.notify());
+            assert!(is_readable());
+            one.take_notices();
+        }
+        drop(other);
+        assert!(is_readable());
+        one.take_notices();
+        one.notify();
     }
 
     #[test]
