@@ -78,6 +78,8 @@ pub enum Kind {
     Barrier = 8,
     /// Bytes that were sealed against writing.
     Sealed = 9,
+    /// Plain data behind a lock that one thread holds at a time, and may take again.
+    ReentrantMutex = 10,
 }
 
 /// The type of an object's elements, the same in every process of a program.
