@@ -61,7 +61,7 @@ fn its_thread_takes_it_again_and_others_after_the_last_guard() {
 fn one_thread_holds_it_at_a_time_at_every_depth() {
     /// Adds as many as `depth`, one with each guard.
     fn add(mutex: &SharedReentrantMutex<u64>, depth: u64) {
-        let guard = mutex.lock().unwrap();
+        let guard = mutex.lock_timeout(LONG).unwrap();
         let before = guard.get();
         guard.set(before + 1);
         if depth > 1 {
