@@ -128,7 +128,7 @@
 //! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
-//! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
+//! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -206,8 +206,8 @@ pub use pool_ipc::{Recursive, SealError, SegmentFault, SharedObject, Wire, WireF
 pub use pool_shm::{
     Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
     SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
-    SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
-    bytemuck,
+    SharedPermit, SharedReadGuard, SharedReentrantMutex, SharedReentrantMutexGuard, SharedRwLock,
+    SharedSemaphore, SharedValue, SharedWriteGuard, bytemuck,
 };
 
 /// What a call of this crate answers with.

@@ -3,8 +3,8 @@
 
 use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentFault, Wire, WireFault};
 use pool_shm::{
-    SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock, SharedSegment,
-    SharedSemaphore,
+    SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedReentrantMutex, SharedRwLock,
+    SharedSegment, SharedSemaphore,
 };
 
 fn sent<T: Wire>(value: &T) -> Result<T, WireFault> {
@@ -35,6 +35,8 @@ fn every_lock_arrives_as_the_same_one() {
         SharedEvent::new().unwrap(),
         SharedCondvar::new().unwrap(),
         SharedBarrier::new(4).unwrap(),
+        SharedReentrantMutex::new([1u64, 2]).unwrap(),
+        SharedReentrantMutex::from_slice(&[1.5f32, 2.5]).unwrap(),
     );
     let back = sent(&value).unwrap();
 
@@ -53,6 +55,11 @@ fn every_lock_arrives_as_the_same_one() {
     assert_eq!(back.6.block(), value.6.block());
     back.7.abort();
     assert!(value.7.is_broken() && back.7.parties() == 4);
+    let outer = value.8.lock().unwrap();
+    back.8.lock().unwrap().set([5, 2]);
+    assert_eq!(outer.get(), [5, 2]);
+    back.9.lock().unwrap()[1].set(0.5);
+    assert_eq!(value.9.lock().unwrap()[1].get(), 0.5);
 }
 
 #[test]
@@ -64,6 +71,11 @@ fn a_lock_is_not_taken_for_another() {
     assert_eq!(element, Err(WireFault::Segment(SegmentFault::OtherElement)));
     let array = sent_as::<_, SharedMutex<[u32; 2]>>(&mutex).map(drop);
     assert_eq!(array, Err(WireFault::Segment(SegmentFault::OtherElement)));
+    let reentrant = sent_as::<_, SharedReentrantMutex<u32>>(&mutex).map(drop);
+    assert_eq!(reentrant, Err(WireFault::Segment(SegmentFault::OtherKind)));
+    let plain = SharedReentrantMutex::new(1u32).unwrap();
+    let plain = sent_as::<_, SharedMutex<u32>>(&plain).map(drop);
+    assert_eq!(plain, Err(WireFault::Segment(SegmentFault::OtherKind)));
     let slice = SharedMutex::from_slice(&[1u32, 2]).unwrap();
     let length = sent_as::<_, SharedMutex<u32>>(&slice).map(drop);
     assert_eq!(length, Err(WireFault::Segment(SegmentFault::OtherLength)));

@@ -83,7 +83,8 @@ pub use {
     segment::Segment,
     sync::{
         LockError, ProcessIdentity, SharedBarrier, SharedBarrierWaitResult, SharedCondvar,
-        SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock,
-        SharedSemaphore, SharedWriteGuard, begin_idle, end_idle, exit_process,
+        SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard,
+        SharedReentrantMutex, SharedReentrantMutexGuard, SharedRwLock, SharedSemaphore,
+        SharedWriteGuard, begin_idle, end_idle, exit_process,
     },
 };

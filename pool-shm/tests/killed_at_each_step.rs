@@ -16,7 +16,7 @@ use std::{cell::Cell, mem, time::Duration};
 use nix::unistd::Pid;
 use pool_shm::{
     LockError, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
-    SharedRwLock, SharedSemaphore,
+    SharedReentrantMutex, SharedRwLock, SharedSemaphore,
 };
 use processes::{finish, run, start};
 use scenario::{Scenario, asleep, can_trace};
@@ -30,6 +30,8 @@ const TESTS: &[(&str, fn())] = &[
     ("a_mutex", mutex),
     ("a_mutex_that_another_waits_for", mutex_with_waiter),
     ("a_mutex_inherited_from_the_dead", inherited_mutex),
+    ("a_mutex_taken_twice", reentrant_mutex),
+    ("a_mutex_taken_twice_inherited_from_the_dead", inherited_reentrant_mutex),
     ("a_lock_to_read", read_lock),
     ("a_lock_to_write", write_lock),
     ("a_lock_to_write_inherited_from_the_dead", inherited_write_lock),
@@ -115,6 +117,68 @@ fn inherited_mutex() {
         ..Scenario::new(&|| finish(start(|| mem::forget(mutex.lock().expect("lock")))))
     }
     .run();
+}
+
+/// Adds one to both halves, each with a guard of its own; repairs them if a death is reported to
+/// the outer call, and so to the inner one. Returns whether it was.
+fn change_twice(mutex: &SharedReentrantMutex<Pair>) -> bool {
+    let (outer, died) = match mutex.lock_timeout(LIMIT) {
+        Err(LockError::HolderDied(pair)) => (pair, true),
+        taken => (taken.expect("the lock of the dead"), false),
+    };
+    let inner = match mutex.lock_timeout(LIMIT) {
+        Err(LockError::HolderDied(pair)) => {
+            assert!(died);
+            pair.update(|[left, _]| [left, left]);
+            pair.mark_repaired();
+            pair
+        }
+        taken => {
+            assert!(!died);
+            taken.expect("held already")
+        }
+    };
+    let [left, right] = inner.get();
+    assert_eq!(left, right);
+    inner.set([left + 1, right]);
+    drop(inner);
+    outer.set([left + 1, right + 1]);
+    died
+}
+
+fn reentrant_mutex() {
+    let mutex = SharedReentrantMutex::new([0; 2]).expect("a mutex");
+    let (whole, reported) = (Cell::new(0), Cell::new(0));
+    Scenario {
+        work: &|()| {
+            change_twice(&mutex);
+        },
+        after: &|| {
+            let count = if change_twice(&mutex) { &reported } else { &whole };
+            count.set(count.get() + 1);
+            // All guards of the heir are gone, and none of the dead one count.
+            finish(start(|| drop(mutex.try_lock().expect("given back"))));
+        },
+        ..Scenario::new(&|| ())
+    }
+    .run();
+    assert!(whole.get() > 0 && reported.get() > 0, "{} {}", whole.get(), reported.get());
+}
+
+fn inherited_reentrant_mutex() {
+    let mutex = SharedReentrantMutex::new([0; 2]).expect("a mutex");
+    let forget_two = || mem::forget((mutex.lock().expect("lock"), mutex.lock().expect("lock")));
+    Scenario {
+        work: &|()| {
+            change_twice(&mutex);
+        },
+        after: &|| {
+            change_twice(&mutex);
+        },
+        ..Scenario::new(&|| finish(start(forget_two)))
+    }
+    .run();
+    assert!(mutex.lock().is_ok());
 }
 
 fn read_lock() {

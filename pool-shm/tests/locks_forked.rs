@@ -17,8 +17,9 @@ use nix::{
     unistd::Pid,
 };
 use pool_shm::{
-    LockError, SegmentFault, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock,
-    SharedSemaphore, begin_idle, end_idle, exclusive_borrows, exit_process,
+    LockError, SegmentFault, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex,
+    SharedReentrantMutex, SharedRwLock, SharedSemaphore, begin_idle, end_idle, exclusive_borrows,
+    exit_process,
 };
 use processes::{end_of, finish, run, start};
 
@@ -340,8 +341,10 @@ fn no_system_call() {
     let (mutex, lock) =
         (SharedMutex::new(0u64).expect("mutex"), SharedRwLock::new(0u64).expect("lock"));
     let semaphore = SharedSemaphore::new(1).expect("semaphore");
+    let reentrant = SharedReentrantMutex::new(0u64).expect("mutex");
     let child = start(|| {
-        drop((mutex.lock(), lock.write(), semaphore.acquire())); // finds out its own name
+        // Finds out its own name.
+        drop((mutex.lock(), lock.write(), semaphore.acquire(), reentrant.lock()));
         // SAFETY: from here on every system call but read, write and exit kills this process.
         if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) } != 0 {
             let error = io::Error::last_os_error();
@@ -354,12 +357,15 @@ fn no_system_call() {
             *lock.write().expect("had") += 1;
             drop(lock.read().expect("had"));
             drop(semaphore.acquire().expect("had"));
+            let _outer = reentrant.lock().expect("had");
+            reentrant.lock().expect("had").update(|value| value + 1);
         }
         // SAFETY: ends the only thread of this process.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     });
     finish(child);
     assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (1_000, 1_000));
+    assert_eq!(reentrant.lock().expect("had").get(), 1_000);
 }
 
 /// No party misses a process that ends in order, whatever it has leaked; the next holder of a lock

@@ -4,7 +4,7 @@
 
 use std::{mem, thread, time::Duration};
 
-use pool_shm::{LockError, SharedMutex, SharedRwLock, exclusive_borrows};
+use pool_shm::{LockError, SharedMutex, SharedReentrantMutex, SharedRwLock, exclusive_borrows};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -58,11 +58,29 @@ fn a_leaked_guard_has_no_owner() {
     assert_eq!(*lock.read().expect("had"), 2);
 }
 
+/// What it lends is a `&Cell`, which ends with its thread, wherever the guard was leaked.
+fn a_leaked_reentrant_guard_can_be_inherited() {
+    let mutex = SharedReentrantMutex::new(0u8).expect("mutex");
+    from_the_dead(|| {
+        let guards = Box::leak(Box::new([(); 2].map(|()| mutex.lock().expect("had"))));
+        guards[1].set(1);
+    });
+    match mutex.lock_timeout(LONG) {
+        Err(LockError::HolderDied(guard)) => {
+            assert_eq!(guard.get(), 1);
+            guard.mark_repaired();
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(mutex.lock().is_ok());
+}
+
 fn main() {
     // Leaks count for ever, so the tests do not run side by side.
     a_leaked_guard_has_no_owner();
+    a_leaked_reentrant_guard_can_be_inherited();
     assert_eq!(exclusive_borrows(), 0);
     a_leaked_reader_can_be_read_beside();
     a_leaked_writer_has_the_data_for_ever();
-    println!("test result: ok. 3 passed; 0 failed");
+    println!("test result: ok. 4 passed; 0 failed");
 }

@@ -21,6 +21,8 @@ mod event;
 mod mutex;
 #[path = "robust/processes.rs"]
 mod processes;
+#[path = "robust/reentrant_mutex.rs"]
+mod reentrant_mutex;
 #[path = "robust/report.rs"]
 mod report;
 #[path = "robust/rwlock.rs"]
@@ -42,6 +44,7 @@ type Kind = fn(&mut Run) -> Report;
 /// The kinds of lock; the flag says whether a process can be killed while it holds one.
 const KINDS: &[(&str, Kind, bool)] = &[
     ("mutex", mutex::run, true),
+    ("reentrant_mutex", reentrant_mutex::run, true),
     ("rwlock", rwlock::run, true),
     ("semaphore", semaphore::run, true),
     ("condvar", condvar::run, true),

@@ -80,6 +80,8 @@ pub enum Kind {
     Sealed = 9,
     /// The memory of a channel.
     Channel = 11,
+    /// Plain data behind a lock that one thread holds at a time, and may take again.
+    ReentrantMutex = 10,
 }
 
 /// The type of an object's elements, the same in every process of a program.

@@ -27,6 +27,12 @@ pub enum LockError<G = Infallible> {
         /// How many there can be.
         limit: usize,
     },
+    /// The calling thread has so many guards of a reentrant mutex already. Drop one of them first;
+    /// this call has changed nothing.
+    TooManyGuards {
+        /// How many there can be.
+        limit: usize,
+    },
     /// The semaphore cannot have so many permits. None was added.
     TooManyPermits {
         /// How many there can be.
@@ -105,6 +111,7 @@ impl<G> LockError<G> {
             Self::WouldBlock => LockError::WouldBlock,
             Self::TimedOut => LockError::TimedOut,
             Self::TooManyReaders { limit } => LockError::TooManyReaders { limit },
+            Self::TooManyGuards { limit } => LockError::TooManyGuards { limit },
             Self::TooManyPermits { limit } => LockError::TooManyPermits { limit },
             Self::Broken => LockError::Broken,
             Self::ForeignNamespace => LockError::ForeignNamespace,
@@ -149,6 +156,9 @@ impl<G> fmt::Display for LockError<G> {
                     "more than {limit} threads would read; make the lock with more places"
                 );
             }
+            Self::TooManyGuards { limit } => {
+                return write!(f, "the calling thread has {limit} guards of the lock already");
+            }
             Self::TooManyPermits { limit } => {
                 return write!(f, "the semaphore would have more than its {limit} permits");
             }
@@ -169,6 +179,9 @@ impl<G> fmt::Debug for LockError<G> {
             Self::TimedOut => f.write_str("TimedOut"),
             Self::TooManyReaders { limit } => {
                 f.debug_struct("TooManyReaders").field("limit", limit).finish()
+            }
+            Self::TooManyGuards { limit } => {
+                f.debug_struct("TooManyGuards").field("limit", limit).finish()
             }
             Self::TooManyPermits { limit } => {
                 f.debug_struct("TooManyPermits").field("limit", limit).finish()

@@ -5,10 +5,11 @@
 //! and a survivor that finds a dead name there puts it right by one step of its own. No process is
 //! told of a death: waiters sleep a few milliseconds at once and look.
 //!
-//! * `mutex.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`, `condvar.rs`, `event.rs`: the public
-//!   types.
-//! * `raw_mutex.rs`, `raw_rwlock.rs`, `raw_semaphore.rs`, `raw_barrier.rs`: the state of each lock,
-//!   which knows no data and no handles; `event_count.rs`: that of events and of the condvar.
+//! * `mutex.rs`, `reentrant_mutex.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`, `condvar.rs`,
+//!   `event.rs`: the public types.
+//! * `raw_mutex.rs`, `raw_reentrant_mutex.rs`, `raw_rwlock.rs`, `raw_semaphore.rs`,
+//!   `raw_barrier.rs`: the state of each lock, which knows no data and no handles;
+//!   `event_count.rs`: that of events and of the condvar.
 //! * `lock_layout.rs`: the memory of a lock; `guarded.rs`: the data in it.
 //! * `owner.rs`: the name of a holder; `stat.rs`: finds the dead; `table_scan.rs`: one look at a
 //!   whole table of holders.
@@ -33,8 +34,10 @@ mod process_end;
 mod process_identity;
 mod raw_barrier;
 mod raw_mutex;
+mod raw_reentrant_mutex;
 mod raw_rwlock;
 mod raw_semaphore;
+mod reentrant_mutex;
 mod rwlock;
 mod semaphore;
 mod stat;
@@ -49,5 +52,6 @@ pub use event::SharedEvent;
 pub use mutex::{SharedMutex, SharedMutexGuard};
 pub use process_end::{begin_idle, end_idle, exit_process};
 pub use process_identity::ProcessIdentity;
+pub use reentrant_mutex::{SharedReentrantMutex, SharedReentrantMutexGuard};
 pub use rwlock::{SharedReadGuard, SharedRwLock, SharedWriteGuard};
 pub use semaphore::{SharedPermit, SharedSemaphore};

@@ -64,14 +64,37 @@ impl RawMutex {
         &self,
         backoff: impl FnOnce() -> Backoff,
     ) -> Result<(Taken, Owner), LockError> {
+        let me = self.signer()?;
+        Ok((self.lock_as(me, backoff)?, me))
+    }
+
+    /// The name by which the calling thread signs here.
+    #[inline]
+    pub(super) fn signer(&self) -> Result<Owner, LockError> {
         let me = Me::now()?;
         if me.namespace != self.namespace() {
             return Err(LockError::ForeignNamespace);
         }
+        Ok(me.thread)
+    }
+
+    /// Takes the lock for the calling thread, whose [`signer`](Self::signer) is `me`.
+    #[inline]
+    pub(super) fn lock_as(
+        &self,
+        me: Owner,
+        backoff: impl FnOnce() -> Backoff,
+    ) -> Result<Taken, LockError> {
         // Acquire: pairs with the Release in `unlock`.
-        let taken = self.step(FREE, me.thread.word(), Ordering::Acquire);
-        let how = if taken { Taken::Given } else { self.wait(me.thread, backoff())? };
-        Ok((how, me.thread))
+        let taken = self.step(FREE, me.word(), Ordering::Acquire);
+        if taken { Ok(Taken::Given) } else { self.wait(me, backoff()) }
+    }
+
+    /// Whether the calling thread, whose [`signer`](Self::signer) is `me`, holds the lock.
+    #[inline]
+    pub(super) fn is_held_by(&self, me: Owner) -> bool {
+        // Relaxed: the thread itself wrote its name, and no other thread writes or removes that.
+        Owner::of(self.word.load(Ordering::Relaxed)) == me
     }
 
     #[cold]

@@ -9,7 +9,8 @@ use rkyv::{
 };
 
 use super::{
-    SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock, SharedSemaphore,
+    SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedReentrantMutex, SharedRwLock,
+    SharedSemaphore,
 };
 use crate::{
     ElementType, Kind,
@@ -52,6 +53,8 @@ macro_rules! travels {
 
 travels!([T] SharedMutex<T>, Mutex, T);
 travels!([T] SharedMutex<[T]>, Mutex, T);
+travels!([T] SharedReentrantMutex<T>, ReentrantMutex, T);
+travels!([T] SharedReentrantMutex<[T]>, ReentrantMutex, T);
 travels!([T] SharedRwLock<T>, RwLock, T);
 travels!([T] SharedRwLock<[T]>, RwLock, T);
 travels!([] SharedSemaphore, Semaphore, ());

@@ -13,11 +13,17 @@ use crate::{
 };
 
 pub(crate) fn run(run: &mut Run) -> Report {
-    let board = Board::new();
     let mutex = SharedMutex::new([0u64; 2]).expect("a mutex");
+    kill_holders(run, |board, worker, chance| change(&mutex, board, worker, chance))
+}
+
+/// Kills processes that do nothing but `change`: it gets a lock, notes that on the board and, if it
+/// is told of a death, that too.
+pub(crate) fn kill_holders(run: &mut Run, change: impl Fn(&Board, usize, &mut Chance)) -> Report {
+    let board = Board::new();
     let work = |worker: usize, mut chance: Chance| {
         loop {
-            change(&mutex, &board, worker, &mut chance);
+            change(&board, worker, &mut chance);
             chance.dawdle(Duration::from_micros(5));
         }
     };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pool_api::{
     CancelToken, Error, SharedArray, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex,
-    SharedObject, SharedRwLock, SharedSemaphore, SharedValue, StartMethod, TryError, chunk_tasks,
-    wire,
+    SharedObject, SharedReentrantMutex, SharedRwLock, SharedSemaphore, SharedValue, StartMethod,
+    TryError, chunk_tasks, wire,
 };
 
 use crate::case::{Case, Outcome, builder, pool, sized};
@@ -184,6 +184,7 @@ wire! {
         value: SharedValue<i16>,
         mutex: SharedMutex<[u32; 2]>,
         slice: SharedMutex<[f64]>,
+        reentrant: SharedReentrantMutex<[u64]>,
         table: SharedRwLock<u64>,
         rows: SharedRwLock<[u8]>,
         permits: SharedSemaphore,
@@ -205,6 +206,7 @@ impl Everything {
             value: SharedValue::new(-1).expect("a value"),
             mutex: SharedMutex::new([0, 5]).expect("a lock"),
             slice: SharedMutex::zeroed(len).expect("a lock"),
+            reentrant: SharedReentrantMutex::zeroed(len).expect("a lock"),
             table: SharedRwLock::new(0).expect("a lock"),
             rows: SharedRwLock::zeroed(8, len).expect("a lock"),
             permits: SharedSemaphore::new(2).expect("permits"),
@@ -226,6 +228,10 @@ impl Everything {
         self.part.fetch_add(1, 0.5);
         self.value.fetch_add(2);
         self.slice.lock().expect("whole").iter_mut().for_each(|x| *x += 1.5);
+        let outer = self.reentrant.lock().expect("whole");
+        let inner = self.reentrant.lock().expect("held already");
+        inner[1].set(outer[1].get() + 1);
+        drop((outer, inner));
         *self.table.write().expect("whole") += 1;
         assert!(*self.table.read().expect("whole") > 0);
         self.rows.write().expect("whole")[1] += 1;
@@ -248,6 +254,7 @@ impl Everything {
         assert_eq!(self.value.get(), 3);
         assert!(self.slice.lock().expect("whole").iter().all(|x| *x == 3.0));
         assert_eq!((*self.table.read().expect("whole"), self.permits.available()), (2, 2));
+        assert_eq!(self.reentrant.lock().expect("given back")[1].get(), 2);
         assert_eq!(self.rows.read().expect("whole")[1], 2);
     }
 }
