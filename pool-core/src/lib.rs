@@ -48,6 +48,7 @@
 // Threads differ from processes in `start/backend.rs` (the workers), `job/transport.rs` (the way of
 // a map to them) and `futures/backend_queue.rs` (the way of a call of one item).
 
+mod awaited_endpoint;
 mod bootstrap;
 mod cancel;
 mod child;
@@ -79,9 +80,12 @@ mod start_method;
 mod task;
 #[cfg(feature = "threads")]
 mod threads;
+mod watcher;
 mod worker;
 mod zygote;
 
+#[doc(hidden)]
+pub use awaited_endpoint::AwaitedEndpoint;
 pub use cancel::CancelToken;
 #[doc(hidden)]
 pub use compact::Compact;

@@ -5,7 +5,6 @@
 //! this process daemonic children are killed, and the others waited for, but for detached ones.
 
 use std::{
-    os::fd::BorrowedFd,
     process,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -13,6 +12,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 
+use crate::watcher::Awaited;
 use crate::{mutex::lock, os};
 
 /// How long the server may take to say how a process has ended, once the kernel says that it has:
@@ -20,7 +20,7 @@ use crate::{mutex::lock, os};
 pub(crate) const SERVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A process or thread that runs one function.
-pub(crate) trait Running: Send + Sync {
+pub(crate) trait Running: Awaited {
     /// Whether it has ended and it is known how; reaps it then. A server that knows how is waited
     /// for at most for `limit`.
     fn has_ended(&self, limit: Duration) -> bool;
@@ -34,8 +34,6 @@ pub(crate) trait Running: Send + Sync {
     /// Whether it is the calling thread.
     fn is_current(&self) -> bool;
     fn name(&self) -> &str;
-    /// A descriptor that is readable when it has ended.
-    fn fd(&self) -> BorrowedFd<'_>;
     /// Whether that is still the descriptor that the library has made: the program may have closed
     /// it, and put another one at its number.
     fn has_own_fd(&self) -> bool;
@@ -141,7 +139,7 @@ extern "C" fn at_exit() {
 mod tests {
     use std::{
         io::Write,
-        os::fd::AsFd,
+        os::fd::{AsFd, BorrowedFd},
         sync::atomic::{AtomicBool, Ordering::SeqCst},
     };
 
@@ -152,6 +150,12 @@ mod tests {
         reader: std::io::PipeReader,
         was_asked: AtomicBool,
         is_watched: AtomicBool,
+    }
+
+    impl Awaited for Piped {
+        fn fd(&self) -> BorrowedFd<'_> {
+            self.reader.as_fd()
+        }
     }
 
     impl Running for Piped {
@@ -178,10 +182,6 @@ mod tests {
 
         fn name(&self) -> &str {
             "piped"
-        }
-
-        fn fd(&self) -> BorrowedFd<'_> {
-            self.reader.as_fd()
         }
 
         fn has_own_fd(&self) -> bool {

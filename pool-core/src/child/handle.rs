@@ -31,6 +31,7 @@ use crate::{
     mutex::lock,
     os::{self, ChildState, Listed},
     protocol::Received,
+    watcher::Awaited,
 };
 
 /// The parts of a [`Child`].
@@ -278,6 +279,12 @@ impl Report {
     }
 }
 
+impl Awaited for Child {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.parts.pidfd.as_fd()
+    }
+}
+
 impl Running for Child {
     fn has_ended(&self, limit: Duration) -> bool {
         self.end_within(limit).is_some()
@@ -306,10 +313,6 @@ impl Running for Child {
 
     fn name(&self) -> &str {
         &self.parts.name
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.parts.pidfd.as_fd()
     }
 
     fn has_own_fd(&self) -> bool {

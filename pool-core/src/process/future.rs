@@ -4,13 +4,17 @@ use std::{
     future::Future,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use pool_ipc::Wire;
 
-use super::{handle::Process, watcher::Watcher};
-use crate::error::Error;
+use super::handle::Process;
+use crate::{
+    error::Error,
+    watcher::{Awaited, Watcher},
+};
 
 /// A descriptor that is readable once the process has ended, for `poll`, `epoll` and an executor's
 /// own (tokio's `AsyncFd`): then [`try_join`](Process::try_join) has the value. It stays the
@@ -62,7 +66,7 @@ impl<R: Wire> Future for Process<R> {
                 return Poll::Ready(ended);
             }
         }
-        let running = this.running();
+        let running: Arc<dyn Awaited> = this.running();
         let watched = match &this.watcher {
             Some(watcher) => watcher.watch(&running, context.waker()),
             None => Watcher::get().and_then(|watcher| {

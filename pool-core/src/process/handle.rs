@@ -4,17 +4,15 @@ use std::{fmt, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use pool_ipc::{Decoder, Wire};
 
+use super::status::{ProcessStatus, error_of};
 #[cfg(feature = "threads")]
 use super::thread::ThreadRun;
-use super::{
-    status::{ProcessStatus, error_of},
-    watcher::Watcher,
-};
 use crate::{
     child::{Child, Message, Outcome, Running, SERVER_LIMIT, children},
     error::{Cause, Error, ProcessError},
     stack::with_room,
     start_method::StartMethod,
+    watcher::{Awaited, Watcher},
 };
 
 /// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).
@@ -295,7 +293,8 @@ impl<R: Wire> Process<R> {
     /// Ends the watch of an awaited process.
     pub(super) fn stop_watching(&mut self) {
         if let Some(watcher) = self.watcher.take() {
-            watcher.forget(&self.running());
+            let awaited: Arc<dyn Awaited> = self.running();
+            watcher.forget(&awaited);
         }
     }
 }

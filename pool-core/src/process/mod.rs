@@ -3,7 +3,7 @@
 //! * `builder.rs`: how a process is set up.
 //! * `start.rs`: starts it, by each start method.
 //! * `handle.rs`: the handle of it; `status.rs`: how it ended.
-//! * `future.rs`: the handle as a future and as a descriptor; `watcher.rs`: the thread for it.
+//! * `future.rs`: the handle as a future and as a descriptor.
 //! * `list.rs`: this process, its parent, its children; `runnable.rs`: a value that runs.
 //! * `thread.rs`: the thread that stands for a process under Threads.
 
@@ -16,7 +16,6 @@ mod start;
 mod status;
 #[cfg(feature = "threads")]
 mod thread;
-mod watcher;
 
 pub use builder::ProcessBuilder;
 pub use handle::Process;

@@ -24,6 +24,7 @@ use crate::{
     os::{self, Listed},
     panic::{in_task, learn_locations, take_panic},
     stack,
+    watcher::Awaited,
 };
 
 /// A thread that runs one function.
@@ -185,6 +186,12 @@ impl<R: Send + 'static> ThreadRun<R> {
     }
 }
 
+impl<R: Send + 'static> Awaited for ThreadRun<R> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.counter.as_fd()
+    }
+}
+
 impl<R: Send + 'static> Running for ThreadRun<R> {
     /// The destructors of its thread-local values may still run, and are not waited for here: they
     /// may wait for the caller.
@@ -212,10 +219,6 @@ impl<R: Send + 'static> Running for ThreadRun<R> {
 
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.counter.as_fd()
     }
 
     fn has_own_fd(&self) -> bool {

@@ -1,14 +1,16 @@
-//! The thread that wakes the tasks which await processes.
+//! The thread that wakes the tasks which await descriptors: of processes, and of channels.
 //!
-//! Invariant: there is one such thread while a process is awaited by its `Future`, and none
-//! otherwise; it is a driver thread, so it pauses while this process is forked. It runs no code of
+//! Invariant: there is one such thread while something is awaited by a `Future` or a stream, and
+//! none otherwise; it is a driver thread, so it pauses while this process is forked. It runs no code of
 //! the user but wakers, and holds no lock meanwhile.
 
 use std::{
-    os::fd::AsFd,
+    fmt,
+    os::fd::{AsFd, BorrowedFd},
     process,
     sync::{Arc, Mutex, Weak},
     task::Waker,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -17,7 +19,6 @@ use nix::{
 };
 
 use crate::{
-    child::Running,
     driver::{Driven, Driver, Leave, Work},
     error::{Error, OrResources},
     mutex::lock,
@@ -25,15 +26,34 @@ use crate::{
     stack,
 };
 
+/// What a task awaits.
+pub(crate) trait Awaited: Send + Sync {
+    /// A descriptor that is readable when the task is to look.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// How long a task waits at most before it looks, where the descriptor may miss an event.
+    fn longest(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// The thread, and what it watches.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     driver: Driver,
     watched: Arc<Watched>,
 }
 
-/// One awaited process.
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+/// What is awaited, and by which task.
 struct Entry {
-    running: Arc<dyn Running>,
+    awaited: Arc<dyn Awaited>,
+    /// When the task looks, whatever the descriptor says.
+    due: Option<Instant>,
     waker: Waker,
 }
 
@@ -45,12 +65,12 @@ struct Watched {
     counter: Listed,
 }
 
-/// The watcher of this process, while a process is awaited.
+/// The watcher of this process, while something is awaited.
 static WATCHER: Mutex<(u32, Weak<Watcher>)> = Mutex::new((0, Weak::new()));
 
 impl Watcher {
     /// The watcher of this process.
-    pub(super) fn get() -> Result<Arc<Self>, Error> {
+    pub(crate) fn get() -> Result<Arc<Self>, Error> {
         let mut present = lock(&WATCHER);
         let here = process::id();
         // That of the process that this one was forked from has no thread here.
@@ -59,7 +79,9 @@ impl Watcher {
         {
             return Ok(watcher);
         }
-        let counter = os::new_counter().and_then(Listed::new).or_resources("awaiting a process")?;
+        let counter = os::new_counter()
+            .and_then(Listed::new)
+            .or_resources("awaiting a process or a channel")?;
         let (entries, broken) = (Mutex::default(), Mutex::default());
         let watched = Arc::new(Watched { entries, broken, counter });
         let as_driven: Arc<dyn Driven> = watched.clone();
@@ -69,18 +91,20 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Has the waker called once when the process has ended.
-    pub(super) fn watch(&self, running: &Arc<dyn Running>, waker: &Waker) -> Result<(), Error> {
+    /// Has the waker called once when the descriptor is readable.
+    pub(crate) fn watch(&self, awaited: &Arc<dyn Awaited>, waker: &Waker) -> Result<(), Error> {
         if let Some(error) = lock(&self.watched.broken).clone() {
             return Err(error);
         }
         let old = {
             let mut entries = lock(&self.watched.entries);
-            match entries.iter_mut().find(|entry| is_same(&entry.running, running)) {
+            match entries.iter_mut().find(|entry| is_same(&entry.awaited, awaited)) {
                 Some(entry) if entry.waker.will_wake(waker) => return Ok(()),
                 Some(entry) => Some(std::mem::replace(&mut entry.waker, waker.clone())),
                 None => {
-                    entries.push(Entry { running: running.clone(), waker: waker.clone() });
+                    let due = awaited.longest().map(|longest| Instant::now() + longest);
+                    let (awaited, waker) = (awaited.clone(), waker.clone());
+                    entries.push(Entry { awaited, due, waker });
                     None
                 }
             }
@@ -93,10 +117,10 @@ impl Watcher {
         Ok(())
     }
 
-    /// Forgets the process.
-    pub(super) fn forget(&self, running: &Arc<dyn Running>) {
+    /// Forgets what was awaited.
+    pub(crate) fn forget(&self, awaited: &Arc<dyn Awaited>) {
         let mut entries = lock(&self.watched.entries);
-        let at = entries.iter().position(|entry| is_same(&entry.running, running));
+        let at = entries.iter().position(|entry| is_same(&entry.awaited, awaited));
         let removed = at.map(|at| entries.swap_remove(at));
         drop(entries);
         drop(removed);
@@ -110,7 +134,7 @@ impl Drop for Watcher {
     }
 }
 
-fn is_same(one: &Arc<dyn Running>, other: &Arc<dyn Running>) -> bool {
+fn is_same(one: &Arc<dyn Awaited>, other: &Arc<dyn Awaited>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
 
@@ -123,26 +147,33 @@ impl Driven for Watched {
     fn drive(&self, leave: &Leave<'_>) -> bool {
         // What is added from here on ends the sleep.
         self.counter.reset();
-        let running: Vec<_> =
-            lock(&self.entries).iter().map(|entry| entry.running.clone()).collect();
+        let awaited: Vec<_> = {
+            let entries = lock(&self.entries);
+            entries.iter().map(|entry| (entry.awaited.clone(), entry.due)).collect()
+        };
         let pollin = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![pollin(self.counter.as_fd())];
-        fds.extend(running.iter().map(|running| pollin(running.fd())));
+        fds.extend(awaited.iter().map(|(awaited, _)| pollin(awaited.fd())));
         if leave() {
             return true;
         }
-        let all = match os::poll(&mut fds, None) {
+        let due = awaited.iter().filter_map(|(_, due)| *due).min();
+        let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let all = match os::poll(&mut fds, limit) {
             Ok(_) => false,
             Err(Errno::EINTR) => return true,
             // Without memory for the call the futures look for themselves.
             Err(_) => true,
         };
-        let ready = running.iter().zip(&fds[1..]);
-        let ended: Vec<_> =
-            ready.filter(|(_, fd)| all || fd.any() != Some(false)).map(|(one, _)| one).collect();
-        let has_ended = |entry: &Entry| ended.iter().any(|one| is_same(one, &entry.running));
+        let now = Instant::now();
+        let is_ready = |(one, fd): (&(Arc<dyn Awaited>, Option<Instant>), &PollFd<'_>)| {
+            let is_due = one.1.is_some_and(|due| due <= now);
+            (all || is_due || fd.any() != Some(false)).then(|| one.0.clone())
+        };
+        let ready: Vec<_> = awaited.iter().zip(&fds[1..]).filter_map(is_ready).collect();
+        let is_over = |entry: &Entry| ready.iter().any(|one| is_same(one, &entry.awaited));
         let mut entries = lock(&self.entries);
-        let (woken, waiting) = std::mem::take(&mut *entries).into_iter().partition(has_ended);
+        let (woken, waiting) = std::mem::take(&mut *entries).into_iter().partition(is_over);
         *entries = waiting;
         drop(entries);
         let woken: Vec<Entry> = woken;
