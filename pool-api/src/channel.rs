@@ -48,13 +48,13 @@
 //! let theirs = Arc::clone(&numbers);
 //! let builder = Process::builder().start_method(StartMethod::Fork);
 //! let process = builder.spawn_closure(move || {
-//!     drop(theirs.lock().map(|mut numbers| numbers.take())); // the copy of this process
+//!     drop(theirs.lock().expect("no panic").take()); // the copy that this process has
 //!     match (0..).try_for_each(|number| sender.send(number)) {
 //!         Err(SendError::Disconnected(number)) => number,
 //!         _ => 0,
 //!     }
 //! })?;
-//! let ours = numbers.lock().map(|mut numbers| numbers.take())?.ok_or("taken")?;
+//! let ours = numbers.lock().expect("no panic").take().ok_or("taken")?;
 //! assert_eq!(ours.recv()?, 0);
 //! drop(ours);
 //! assert!(process.join()? > 0);
