@@ -129,6 +129,7 @@
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
+//! | messages between processes or threads | [`channel`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -161,12 +162,14 @@
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
 // * `manager/`: a pool that is fed with single items and asked for single results.
+// * `channel.rs`: the names of channels.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
 
 mod builder;
 mod call;
+pub mod channel;
 mod chunk_tasks;
 mod cutting;
 pub mod guide;

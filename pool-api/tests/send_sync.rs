@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use pool_api::{
     Builder, CancelToken, Error, Process, StartMethod, TaskError, TryError, View, WorkerPool,
+    channel,
 };
 
 fn crosses<T: Send + Sync + 'static>() {}
@@ -26,6 +27,19 @@ fn pools_are_shared_and_errors_boxed() {
     is_error::<Error>();
     is_error::<TaskError>();
     is_error::<pool_api::ParseStartMethodError>();
+}
+
+#[test]
+fn ends_of_channels_are_shared_and_their_errors_boxed() {
+    crosses::<channel::Sender<String>>();
+    crosses::<channel::Receiver<String>>();
+    crosses::<channel::Duplex<String, u64>>();
+    crosses::<channel::JoinableQueue<String>>();
+    is_error::<channel::ChannelError>();
+    is_error::<channel::SendError<String>>();
+    is_error::<channel::RecvError>();
+    is_error::<channel::ProcessFault>();
+    is_error::<channel::NothingInHand>();
 }
 
 #[test]

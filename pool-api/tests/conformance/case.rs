@@ -36,6 +36,8 @@ pub(crate) enum On {
     Threads,
     /// Those under which workers are copies of the caller.
     Fork,
+    /// Those under which a process may be a closure that captures.
+    Captures,
 }
 
 impl Case {
@@ -55,6 +57,10 @@ impl Case {
         Self { on: On::Fork, ..self }
     }
 
+    pub(crate) const fn captures(self) -> Self {
+        Self { on: On::Captures, ..self }
+    }
+
     pub(crate) const fn heavy(self) -> Self {
         Self { heavy: true, ..self }
     }
@@ -69,6 +75,7 @@ impl Case {
             On::Processes => method != StartMethod::Threads,
             On::Threads => method == StartMethod::Threads,
             On::Fork => method == StartMethod::Fork,
+            On::Captures => matches!(method, StartMethod::Fork | StartMethod::Threads),
         };
         suits && (FULL || !self.heavy)
     }

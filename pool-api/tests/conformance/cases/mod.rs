@@ -42,6 +42,9 @@ mod input_ends;
 mod killing;
 mod large_values;
 mod ledger;
+mod ledger_channels;
+mod ledger_managers;
+mod ledger_processes;
 mod lent_views;
 mod lifetimes;
 mod locked_memory;
@@ -112,6 +115,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         closed_descriptors::CASES,
         concurrency::CASES,
         ledger::CASES,
+        ledger_channels::CASES,
+        ledger_managers::CASES,
+        ledger_processes::CASES,
         lifetimes::CASES,
         locked_memory::CASES,
         locks_of_ended::CASES,

@@ -1,0 +1,336 @@
+//! The examples of guides to `multiprocessing`'s queues and pipes, in the terms of this crate:
+//! between a process or thread and this one.
+
+use std::time::Duration;
+
+use pool_api::{
+    Process, SharedEvent, StartMethod, Wire,
+    channel::{
+        ChannelBuilder, JoinableQueue, NothingInHand, RecvError, SendError, channel, duplex,
+    },
+};
+
+use super::processes::{SOON, builder};
+use crate::{
+    case::{Case, Outcome},
+    scratch::wait_until,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("guide_queues_have_so_much_room", room).captures(),
+    Case::new("guide_queues_are_waited_at_when_empty", empty).captures(),
+    Case::new("guide_queues_keep_the_order_of_each_process", order).captures(),
+    Case::new("guide_queues_share_out_their_messages", shared_out).captures(),
+    Case::new("guide_queues_hold_up_no_join", no_flush).captures(),
+    Case::new("guide_queues_end_with_those_that_put", ends_with_senders).captures(),
+    Case::new("guide_queues_end_with_those_that_get", ends_with_receivers).captures(),
+    Case::new("guide_queues_of_killed_processes", killed).only_fork(),
+    Case::new("guide_queues_give_back_what_does_not_fit", too_large).captures(),
+    Case::new("guide_joinable_queues_are_joined", joined).captures(),
+    Case::new("guide_joinable_queues_of_killed_processes", joined_without_the_dead).only_fork(),
+    Case::new("guide_pipes_talk", pipes_talk).captures(),
+    Case::new("guide_pipes_end_with_the_other_end", pipes_end).captures(),
+    Case::new("guide_pipes_of_large_messages_both_ways", large_both_ways).captures(),
+];
+
+/// What is over before it could have become true.
+const SHORT: Duration = Duration::from_millis(5);
+
+fn start<R: Wire>(
+    method: StartMethod,
+    closure: impl FnOnce() -> R + Send + 'static,
+) -> pool_api::Result<Process<R>> {
+    builder(method).spawn_closure(closure)
+}
+
+/// `maxsize`, `Full` at once and after a time, `put_nowait`, `qsize`, `empty`, `full`.
+fn room(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<String>(2)?;
+    assert_eq!((sender.capacity(), receiver.len()), (2, 0));
+    assert!(receiver.is_empty() && !receiver.is_full());
+    sender.send("one".into())?;
+    sender.try_send("two".into())?;
+    assert!(!receiver.is_empty() && receiver.is_full());
+    assert_eq!(receiver.len(), 2);
+    let full = sender.try_send("three".into());
+    let Err(SendError::Full(back)) = full else { panic!("{full:?}") };
+    let late = sender.send_timeout(back, SHORT);
+    let Err(SendError::TimedOut(back)) = late else { panic!("{late:?}") };
+    assert_eq!(back, "three");
+
+    let gate = SharedEvent::new()?;
+    let theirs = gate.clone();
+    let process = start(method, move || {
+        theirs.wait();
+        receiver.iter().take(3).collect::<Result<Vec<_>, _>>().expect("they are texts")
+    })?;
+    assert!(matches!(sender.try_send(String::new()), Err(SendError::Full(_))));
+    gate.set();
+    sender.send_timeout(back, SOON)?;
+    assert_eq!(process.join()?, ["one", "two", "three"]);
+    Ok(())
+}
+
+/// `Empty` at once and after a time, `get_nowait`, and a `get` that waits.
+fn empty(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<u64>(2)?;
+    let gate = SharedEvent::new()?;
+    let theirs = gate.clone();
+    let process = start(method, move || {
+        theirs.wait();
+        sender.send(7).is_ok()
+    })?;
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+    gate.set();
+    assert_eq!(receiver.recv_timeout(SOON)?, 7);
+    assert!(process.join()?);
+    Ok(())
+}
+
+/// What one process puts stays in its order, and nothing is lost or comes twice.
+fn order(method: StartMethod) -> Outcome {
+    const SENDERS: u64 = 3;
+    const EACH: u64 = 500;
+    let (sender, receiver) = channel::<(u64, u64)>(8)?;
+    let processes = (0..SENDERS)
+        .map(|from| {
+            let sender = sender.clone();
+            start(method, move || (0..EACH).all(|n| sender.send((from, n)).is_ok()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    drop(sender);
+    let mut next = [0; SENDERS as usize];
+    for message in &receiver {
+        let (from, n) = message?;
+        assert_eq!(n, next[from as usize], "from {from}");
+        next[from as usize] += 1;
+    }
+    assert_eq!(next, [EACH; SENDERS as usize]);
+    for process in processes {
+        assert!(process.join()?);
+    }
+    Ok(())
+}
+
+/// Each message goes to one of those that wait.
+fn shared_out(method: StartMethod) -> Outcome {
+    const COUNT: u64 = 1000;
+    let (work, items) = channel::<u64>(8)?;
+    let (answers, results) = channel::<u64>(8)?;
+    let processes = (0..3)
+        .map(|_| {
+            let (items, answers) = (items.clone(), answers.clone());
+            start(method, move || {
+                // A copy of the sending end is in each process, so zero says that it is over.
+                let all = items.iter().map(|item| item.expect("a number"));
+                all.take_while(|item| *item > 0).all(|item| answers.send(item * item).is_ok())
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    drop((items, answers));
+    let mut sum = 0;
+    for item in 1..=COUNT {
+        work.send(item)?;
+        // Taken meanwhile: both queues are short.
+        for result in results.try_iter() {
+            sum += result?;
+        }
+    }
+    for _ in 0..3 {
+        work.send(0)?;
+    }
+    for result in &results {
+        sum += result?;
+    }
+    assert_eq!(sum, COUNT * (COUNT + 1) * (2 * COUNT + 1) / 6);
+    for process in processes {
+        assert!(process.join()?);
+    }
+    Ok(())
+}
+
+/// A process that has put much ends before any of it is read: it can be joined first.
+fn no_flush(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<Vec<u64>>(8)?;
+    let process = start(method, move || (0..8).all(|n| sender.send(vec![n; 1 << 17]).is_ok()))?;
+    assert!(process.join()?);
+    for n in 0..8 {
+        let words = receiver.recv_timeout(SOON)?;
+        assert_eq!((words.len(), words[0], words[words.len() - 1]), (1 << 17, n, n));
+    }
+    assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Disconnected)));
+    Ok(())
+}
+
+/// The end comes after the last message, and stays.
+fn ends_with_senders(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<u64>(8)?;
+    let other = sender.clone();
+    let first = start(method, move || (0..3).all(|n| sender.send(n).is_ok()))?;
+    assert!(first.join()?);
+    let got = (0..3).map(|_| receiver.recv()).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(got, [0, 1, 2]);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)), "this process can send");
+    let second = start(method, move || other.send(3).is_ok())?;
+    assert!(second.join()?);
+    assert_eq!(receiver.recv_timeout(SOON)?, 3);
+    for _ in 0..2 {
+        assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+        assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Disconnected)));
+    }
+    assert_eq!(receiver.iter().count(), 0);
+    Ok(())
+}
+
+fn ends_with_receivers(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<String>(1)?;
+    let process = start(method, move || receiver.recv().is_ok_and(|text| text == "first"))?;
+    sender.send("first".into())?;
+    // Waits while the queue is full, and is told when the other process ends.
+    let refused = (0..).find_map(|n| sender.send(format!("number {n}")).err()).ok_or("endless")?;
+    assert!(matches!(&refused, SendError::Disconnected(_)), "{refused:?}");
+    assert!(refused.into_message().starts_with("number "));
+    assert!(process.join()?);
+    assert!(matches!(sender.try_send(String::new()), Err(SendError::Disconnected(_))));
+    Ok(())
+}
+
+/// What a process has put before it was killed is there; then the queue ends.
+fn killed(method: StartMethod) -> Outcome {
+    let (sender, receiver) = channel::<u64>(4)?;
+    let process = start(method, move || {
+        (0..4).for_each(|n| sender.send(n).expect("there is room"));
+        loop {
+            std::thread::park();
+        }
+    })?;
+    assert_eq!(receiver.recv_timeout(SOON)?, 0);
+    wait_until("all are put", || receiver.len() == 3);
+    process.kill()?;
+    let rest = receiver.iter().collect::<Result<Vec<_>, _>>()?;
+    assert_eq!((rest, receiver.lost()), (vec![1, 2, 3], 0));
+    let killed: pool_api::Result<()> = process.join();
+    assert!(killed.is_err_and(|error| error.to_string().contains("SIGKILL")));
+    Ok(())
+}
+
+/// A message that is refused comes back, and takes no room.
+fn too_large(method: StartMethod) -> Outcome {
+    let (sender, receiver) = ChannelBuilder::new(1).max_bytes(64 << 16).build::<Vec<u64>>()?;
+    let process = start(method, move || receiver.recv().expect("the second one").len())?;
+    let refused = sender.send(vec![7; 1 << 14]);
+    let Err(SendError::TooLarge { message, bytes, most }) = refused else { panic!("{refused:?}") };
+    assert!(message.len() == 1 << 14 && bytes > most && most >= 1 << 16);
+    sender.send_timeout(vec![7; 1 << 10], SOON)?;
+    assert_eq!(process.join()?, 1 << 10);
+    Ok(())
+}
+
+/// `task_done` and `join`; too many of the one are an error.
+fn joined(method: StartMethod) -> Outcome {
+    let queue = JoinableQueue::<u64>::new(16)?;
+    queue.join(); // nothing was put
+    assert_eq!(queue.task_done(), Err(NothingInHand));
+    let (gate, done) = (SharedEvent::new()?, pool_api::SharedValue::new(0u64)?);
+    let (theirs, opened, sum) = (queue.clone(), gate.clone(), done.clone());
+    let process = start(method, move || {
+        let mut results = Vec::new();
+        for _ in 0..10 {
+            let item = theirs.recv().expect("a number");
+            opened.wait();
+            sum.fetch_add(item);
+            results.push(theirs.task_done());
+        }
+        results.push(theirs.task_done());
+        (
+            results.iter().filter(|done| done.is_ok()).count(),
+            results.last() == Some(&Err(NothingInHand)),
+        )
+    })?;
+    (0..10).try_for_each(|n| queue.send(n))?;
+    assert!(!queue.join_timeout(SHORT), "none is done");
+    gate.set();
+    queue.join();
+    assert_eq!(done.get(), 45, "all are done");
+    assert!(queue.is_empty());
+    assert_eq!(process.join()?, (10, true));
+    Ok(())
+}
+
+/// A message in the hands of a process that is killed is lost, and no `join` waits for it.
+fn joined_without_the_dead(method: StartMethod) -> Outcome {
+    let queue = JoinableQueue::<u64>::new(4)?;
+    let taken = SharedEvent::new()?;
+    let (theirs, told) = (queue.clone(), taken.clone());
+    let process = start(method, move || {
+        let _item = theirs.recv();
+        told.set();
+        loop {
+            std::thread::park();
+        }
+    })?;
+    queue.send(1)?;
+    taken.wait();
+    assert!(!queue.join_timeout(SHORT), "it is in hand");
+    process.kill()?;
+    assert!(queue.join_timeout(SOON));
+    assert_eq!(queue.lost(), 1);
+    let killed: pool_api::Result<()> = process.join();
+    assert!(killed.is_err());
+    Ok(())
+}
+
+/// `send` and `recv` in turn, `poll` without and with an answer.
+fn pipes_talk(method: StartMethod) -> Outcome {
+    let (ours, theirs) = duplex::<(String, u32), Vec<String>>(4)?;
+    let process = start(method, move || {
+        for message in theirs.receiver() {
+            let (word, times) = message.expect("a word");
+            if times == 0 {
+                break;
+            }
+            theirs.send(vec![word; times as usize]).expect("the other end is there");
+        }
+    })?;
+    assert!(matches!(ours.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(ours.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+    for times in 1..4 {
+        ours.send(("tea".into(), times))?;
+        assert_eq!(ours.recv_timeout(SOON)?, vec!["tea"; times as usize]);
+    }
+    ours.send(("that is all".into(), 0))?;
+    process.join()?;
+    Ok(())
+}
+
+/// `EOFError` after the last message, and a broken pipe for what is sent.
+fn pipes_end(method: StartMethod) -> Outcome {
+    let (ours, theirs) = duplex::<u64, u64>(4)?;
+    let process = start(method, move || {
+        let first = theirs.recv().expect("a number");
+        (first..first + 3).all(|n| theirs.send(n).is_ok())
+    })?;
+    ours.send(5)?;
+    assert!(process.join()?);
+    let got = (0..3).map(|_| ours.recv()).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(got, [5, 6, 7]);
+    assert!(matches!(ours.recv(), Err(RecvError::Disconnected)));
+    assert!(matches!(ours.send(8), Err(SendError::Disconnected(8))));
+    Ok(())
+}
+
+/// Both ends send more than a pipe of the system holds, and read only then.
+fn large_both_ways(method: StartMethod) -> Outcome {
+    const WORDS: usize = 1 << 19;
+    let (ours, theirs) = duplex::<Vec<u64>, Vec<u64>>(1)?;
+    let process = start(method, move || {
+        theirs.send(vec![2; WORDS]).expect("there is room");
+        theirs.recv().is_ok_and(|words| words.len() == WORDS && words.iter().all(|w| *w == 1))
+    })?;
+    ours.send(vec![1; WORDS])?;
+    let words = ours.recv_timeout(SOON)?;
+    assert!(words.len() == WORDS && words.iter().all(|w| *w == 2));
+    assert!(process.join()?);
+    Ok(())
+}
