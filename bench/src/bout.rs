@@ -3,7 +3,10 @@
 //! Invariant: every round runs every subject once, beginning with another one each time, so that a
 //! disturbance of the machine affects all of them; ratios are taken round by round.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Outcome,
@@ -15,24 +18,26 @@ pub(crate) const MARK: &str = "\u{1f}";
 
 /// The extent of the measurements.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scale {
-    pub(crate) quick: bool,
+pub struct Scale {
+    /// Whether fewer rounds and operations are enough.
+    pub quick: bool,
 }
 
 impl Scale {
     /// Rounds of a bout.
-    pub(crate) fn rounds(&self, full: usize) -> usize {
+    pub fn rounds(&self, full: usize) -> usize {
         if self.quick { (full / 3).max(3) } else { full }
     }
 
     /// Operations in one sample.
-    pub(crate) fn count(&self, full: usize) -> usize {
+    pub fn count(&self, full: usize) -> usize {
         if self.quick { full.div_ceil(2) } else { full }
     }
 }
 
 /// The measurement of one turn of a subject.
-pub(crate) struct Sample {
+#[derive(Debug)]
+pub struct Sample {
     value: f64,
     /// Single operations, if their spread matters.
     each: Vec<f64>,
@@ -46,18 +51,18 @@ impl From<f64> for Sample {
 
 impl Sample {
     /// Single operations and their median.
-    pub(crate) fn of_each(each: Vec<f64>) -> Self {
+    pub fn of_each(each: Vec<f64>) -> Self {
         Self { value: median(&each), each }
     }
 
     /// Single operations beside a value that was measured without timing each of them.
-    pub(crate) fn with_each(value: f64, each: Vec<f64>) -> Self {
+    pub fn with_each(value: f64, each: Vec<f64>) -> Self {
         Self { value, each }
     }
 }
 
 /// The longest that a sample should take, so that a slow subject does not keep the others waiting.
-pub(crate) const LONGEST_SAMPLE: Duration = Duration::from_millis(120);
+pub const LONGEST_SAMPLE: Duration = Duration::from_millis(120);
 
 type Turn<'a> = Box<dyn FnMut() -> Outcome<Sample> + 'a>;
 
@@ -72,7 +77,7 @@ struct Subject<'a> {
 }
 
 /// One case of a row.
-pub(crate) struct Bout<'a> {
+pub struct Bout<'a> {
     row: &'static str,
     case: String,
     unit: Unit,
@@ -81,34 +86,49 @@ pub(crate) struct Bout<'a> {
 
 /// The expectations of a subject.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Expected<'b> {
-    pub(crate) baseline: Option<&'b str>,
-    pub(crate) floor: Option<Goal>,
-    pub(crate) aim: Option<Goal>,
+pub struct Expected<'b> {
+    /// The name of the subject that the ratio is to.
+    pub baseline: Option<&'b str>,
+    /// The goal that must hold.
+    pub floor: Option<Goal>,
+    /// The goal that is aimed at.
+    pub aim: Option<Goal>,
 }
 
 impl<'b> Expected<'b> {
     /// Expects only a ratio to `baseline`.
-    pub(crate) fn beside(baseline: &'b str) -> Self {
+    pub fn beside(baseline: &'b str) -> Self {
         Self { baseline: Some(baseline), ..Self::default() }
     }
 
-    pub(crate) fn floor(self, goal: Goal) -> Self {
+    /// Adds the goal that must hold.
+    pub fn floor(self, goal: Goal) -> Self {
         Self { floor: Some(goal), ..self }
     }
 
-    pub(crate) fn aim(self, goal: Goal) -> Self {
+    /// Adds the goal that is aimed at.
+    pub fn aim(self, goal: Goal) -> Self {
         Self { aim: Some(goal), ..self }
     }
 }
 
+impl fmt::Debug for Bout<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bout")
+            .field("row", &self.row)
+            .field("case", &self.case)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Bout<'a> {
-    pub(crate) fn new(row: &'static str, case: impl Into<String>, unit: Unit) -> Self {
+    /// A case without subjects.
+    pub fn new(row: &'static str, case: impl Into<String>, unit: Unit) -> Self {
         Self { row, case: case.into(), unit, subjects: Vec::new() }
     }
 
     /// Adds a subject that is compared with nothing.
-    pub(crate) fn baseline<S: Into<Sample>>(
+    pub fn baseline<S: Into<Sample>>(
         &mut self,
         name: impl Into<String>,
         turn: impl FnMut() -> Outcome<S> + 'a,
@@ -117,7 +137,7 @@ impl<'a> Bout<'a> {
     }
 
     /// Adds a subject.
-    pub(crate) fn subject<S: Into<Sample>>(
+    pub fn subject<S: Into<Sample>>(
         &mut self,
         name: impl Into<String>,
         expected: Expected<'_>,
@@ -135,7 +155,11 @@ impl<'a> Bout<'a> {
     }
 
     /// Runs every subject once to warm up, then `rounds` times, and prints the lines.
-    pub(crate) fn run(mut self, rounds: usize) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a subject.
+    pub fn run(mut self, rounds: usize) -> Outcome {
         for subject in &mut self.subjects {
             (subject.turn)().map_err(|error| format!("{}: {error:?}", subject.name))?;
         }
@@ -181,18 +205,19 @@ impl<'a> Bout<'a> {
 }
 
 /// Prints a line for the program that started this copy.
-pub(crate) fn print(line: &Line) {
+pub fn print(line: &Line) {
     println!("{MARK}{}", line.to_tabs());
 }
 
 /// Runs `f` and returns for how many seconds it ran.
-pub(crate) fn timed<R>(f: impl FnOnce() -> R) -> (R, f64) {
+pub fn timed<R>(f: impl FnOnce() -> R) -> (R, f64) {
     let begun = Instant::now();
     let result = f();
     (result, begun.elapsed().as_secs_f64())
 }
 
-pub(crate) fn median(values: &[f64]) -> f64 {
+/// The median of values in any order.
+pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 

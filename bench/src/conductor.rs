@@ -12,14 +12,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{Outcome, PART, bout::MARK, environment::Environment, line::Line, report, rows};
+use crate::{Outcome, PART, Part, bout::MARK, environment::Environment, line::Line, report};
 
 /// The time limit of a part; no part takes half of it on two idle CPUs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Measures all parts, or those of the rows in `wanted`; returns whether all of them came to their
-/// end.
-pub(crate) fn conduct(wanted: &[String], quick: bool, json: &Path) -> Outcome<bool> {
+/// Measures all of `parts`, or those of the rows in `wanted`; returns whether all of them came to
+/// their end.
+pub(crate) fn conduct(
+    parts: &[Part],
+    wanted: &[String],
+    quick: bool,
+    json: &Path,
+) -> Outcome<bool> {
     let begun = Instant::now();
     let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     if let Some(folder) = json.parent() {
@@ -29,7 +34,7 @@ pub(crate) fn conduct(wanted: &[String], quick: bool, json: &Path) -> Outcome<bo
     let before = Environment::read();
     writeln!(file, "{}", before.to_json(run))?;
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
-    for part in rows::PARTS {
+    for part in parts {
         if !wanted.is_empty() && !wanted.iter().any(|row| row == part.row()) {
             continue;
         }

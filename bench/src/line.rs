@@ -4,14 +4,22 @@ use std::fmt::Write;
 
 /// The unit of a number, which also says which direction is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Nanoseconds.
     Nanos,
+    /// Microseconds.
     Micros,
+    /// Milliseconds.
     Millis,
+    /// Millions of tasks a second.
     MegaTasks,
+    /// Tasks a second.
     Tasks,
+    /// Millions of messages a second.
     MegaMessages,
+    /// Gibibytes a second.
     GibPerSecond,
+    /// Mebibytes of memory.
     Mebibytes,
 }
 
@@ -43,28 +51,36 @@ impl Unit {
 
 /// A limit for the value, or for its ratio to the baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Goal {
+pub enum Goal {
+    /// A limit for the value.
     Value(f64),
+    /// A limit for the ratio.
     Ratio(f64),
 }
 
 /// One measured case.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Line {
-    pub(crate) row: String,
-    pub(crate) case: String,
-    pub(crate) subject: String,
-    pub(crate) median: f64,
-    pub(crate) p99: Option<f64>,
-    pub(crate) unit: Unit,
+pub struct Line {
+    /// The name of the row.
+    pub row: String,
+    /// What all subjects of the case do.
+    pub case: String,
+    /// The name of what was measured.
+    pub subject: String,
+    /// The median of all rounds.
+    pub median: f64,
+    /// The 99th percentile of single operations.
+    pub p99: Option<f64>,
+    /// The unit of the median and the percentile.
+    pub unit: Unit,
     /// The name of the subject that the ratio is to.
-    pub(crate) baseline: Option<String>,
+    pub baseline: Option<String>,
     /// The median of the ratios of all rounds.
-    pub(crate) ratio: Option<f64>,
+    pub ratio: Option<f64>,
     /// The goal that must hold.
-    pub(crate) floor: Option<Goal>,
+    pub floor: Option<Goal>,
     /// The goal that is aimed at.
-    pub(crate) aim: Option<Goal>,
+    pub aim: Option<Goal>,
 }
 
 impl Line {

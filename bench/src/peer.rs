@@ -18,25 +18,26 @@ use pool_shm::{Mapping, Segment, futex};
 use crate::Outcome;
 
 /// A child process that runs one loop until it is killed.
-pub(crate) struct Peer {
+#[derive(Debug)]
+pub struct Peer {
     pid: Pid,
     words: Mapping,
 }
 
 /// The words that a peer and its maker share, each in its own cache lines.
-#[derive(Clone, Copy)]
-pub(crate) struct Words<'a>(&'a Mapping);
+#[derive(Debug, Clone, Copy)]
+pub struct Words<'a>(&'a Mapping);
 
 const STRIDE: usize = 128;
 
 impl<'a> Words<'a> {
     /// The word that is passed to and fro.
-    pub(crate) fn ball(self) -> &'a AtomicU32 {
+    pub fn ball(self) -> &'a AtomicU32 {
         self.word(0)
     }
 
     /// The word that says whether the peer shall be at work.
-    pub(crate) fn switch(self) -> &'a AtomicU32 {
+    pub fn switch(self) -> &'a AtomicU32 {
         self.word(1)
     }
 
@@ -50,7 +51,11 @@ impl<'a> Words<'a> {
 impl Peer {
     /// Forks a child, on `cpu` if one is given, that runs `life`; call it before anything starts a
     /// thread.
-    pub(crate) fn fork(cpu: Option<usize>, life: impl FnOnce(Words<'_>)) -> Outcome<Self> {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for the words, or no process.
+    pub fn fork(cpu: Option<usize>, life: impl FnOnce(Words<'_>)) -> Outcome<Self> {
         let words = Segment::create("words", 4096)?.map()?;
         // SAFETY: the caller's process has one thread, so the child may do whatever it likes.
         match unsafe { fork() }? {
@@ -66,16 +71,22 @@ impl Peer {
         }
     }
 
-    pub(crate) fn words(&self) -> Words<'_> {
+    /// The words that both share.
+    pub fn words(&self) -> Words<'_> {
         Words(&self.words)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// The child's id.
+    pub fn pid(&self) -> u32 {
         self.pid.as_raw().unsigned_abs()
     }
 
     /// A child that hits the ball back by spinning on it, and sleeps while its switch is off.
-    pub(crate) fn spinning(cpu: Option<usize>) -> Outcome<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Peer::fork`].
+    pub fn spinning(cpu: Option<usize>) -> Outcome<Self> {
         Self::fork(cpu, |words| {
             loop {
                 if words.switch().load(SeqCst) == 0 {
@@ -93,7 +104,11 @@ impl Peer {
     }
 
     /// A child that hits the ball back and sleeps on the futex in between.
-    pub(crate) fn sleeping(cpu: Option<usize>) -> Outcome<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Peer::fork`].
+    pub fn sleeping(cpu: Option<usize>) -> Outcome<Self> {
         Self::fork(cpu, |words| {
             loop {
                 let seen = words.ball().load(SeqCst);
@@ -107,9 +122,13 @@ impl Peer {
         })
     }
 
-    /// A child that runs `work` once each time it is asked.
-    pub(crate) fn working(mut work: impl FnMut()) -> Outcome<Self> {
-        Self::fork(None, |words| {
+    /// A child, on `cpu` if one is given, that runs `work` once each time it is asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Peer::fork`].
+    pub fn working(cpu: Option<usize>, mut work: impl FnMut()) -> Outcome<Self> {
+        Self::fork(cpu, |words| {
             loop {
                 let seen = words.ball().load(SeqCst);
                 if seen % 2 == 1 {
@@ -124,7 +143,7 @@ impl Peer {
     }
 
     /// One round trip with a child that spins, spinning.
-    pub(crate) fn hit_spinning(&self) {
+    pub fn hit_spinning(&self) {
         let ball = self.words().ball();
         let turn = ball.load(SeqCst).wrapping_add(1);
         ball.store(turn, SeqCst);
@@ -134,14 +153,14 @@ impl Peer {
     }
 
     /// Asks a child that sleeps.
-    pub(crate) fn ask(&self) {
+    pub fn ask(&self) {
         let ball = self.words().ball();
         ball.store(ball.load(SeqCst).wrapping_add(1), SeqCst);
         futex::wake(ball, 1);
     }
 
     /// Waits for its answer, sleeping.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         let ball = self.words().ball();
         loop {
             let seen = ball.load(SeqCst);
@@ -162,7 +181,7 @@ impl Drop for Peer {
 }
 
 /// Ends a forked child without running anything of its parent.
-pub(crate) fn exit_at_once() -> ! {
+pub fn exit_at_once() -> ! {
     // SAFETY: `_exit` ends the process and runs nothing that belongs to its parent.
     unsafe { libc::_exit(0) }
 }

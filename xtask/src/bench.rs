@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, a package of their own, in release.
+//! `cargo xtask bench` and `cargo xtask rivals`: the benchmarks, packages of their own, in release.
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
@@ -22,5 +22,18 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     }
     let mut command = workspace.cargo_here(["run", "--release", "--manifest-path"]);
     command.arg(workspace.root().join("Cargo.toml")).args(["-p", PACKAGE, "--"]).args(args);
+    hand_over(command)
+}
+
+/// The package that compares channels with other libraries. It is a workspace of its own, so that
+/// nothing else builds these libraries, or has them in its lock file.
+pub(crate) const RIVALS: &str = "bench/rivals/Cargo.toml";
+
+/// Entry point of the sub-command `rivals`.
+pub(crate) fn rivals(args: &[OsString]) -> ExitCode {
+    let workspace = Workspace::current();
+    let mut command = workspace.cargo_here(["run", "--release", "--locked", "--manifest-path"]);
+    command.arg(workspace.root().join(RIVALS)).arg("--").args(args);
+    command.env("CARGO_TARGET_DIR", workspace.target());
     hand_over(command)
 }

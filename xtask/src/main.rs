@@ -59,6 +59,9 @@ usage: cargo xtask <command>
                build and run the demo of pool-api in release;
                --small gives it the sources of this workspace as input
   bench [ROW]… build and run the benchmarks in release, all of them or the given rows
+  rivals [ROW]…
+               the same for channels beside iceoryx2 and ipc-channel, a package that nothing else
+               builds
   help         print this text";
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Some("loom") => loom::main(&rest),
         Some("demo") => demo::main(&rest),
         Some("bench") => bench::main(&rest),
+        Some("rivals") => bench::rivals(&rest),
         Some(other) => misused(&format!("there is no command `{other}`")),
     }
 }

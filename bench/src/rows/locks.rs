@@ -124,7 +124,7 @@ pub(crate) fn contended(scale: &Scale) -> Outcome {
     let subjects: [(&str, &dyn Fn()); 3] =
         [(PLAIN, &count_plain), (ROBUST, &count_robust), (OURS, &count_ours)];
     for (name, count_up) in subjects {
-        let peer = Peer::working(|| (0..count).for_each(|_| count_up()))?;
+        let peer = Peer::working(None, || (0..count).for_each(|_| count_up()))?;
         let both = move || {
             let ((), seconds) = timed(|| {
                 peer.ask();

@@ -26,20 +26,7 @@ mod shared;
 mod start;
 mod tiny;
 
-use crate::{Outcome, bout::Scale};
-
-/// A part of a row, measured by one fresh copy of this program.
-pub(crate) struct Part {
-    /// The row, and behind a slash which part of it.
-    pub(crate) name: &'static str,
-    pub(crate) run: fn(&Scale) -> Outcome,
-}
-
-impl Part {
-    pub(crate) fn row(&self) -> &'static str {
-        self.name.split('/').next().unwrap_or(self.name)
-    }
-}
+use crate::Part;
 
 /// All parts, in the order of the table.
 pub(crate) const PARTS: &[Part] = &[

@@ -241,7 +241,7 @@ impl Copiers {
     fn new(mib: usize, count: usize) -> Outcome<Self> {
         let map = || Segment::create("copies", (BLOCKS * mib * MIB) as u64)?.map();
         let (target, theirs) = (map()?, map()?);
-        let other = Peer::working(move || copy(&theirs, mib, count / 2))?;
+        let other = Peer::working(None, move || copy(&theirs, mib, count / 2))?;
         Ok(Self { mib, count, target, other })
     }
 

@@ -9,14 +9,17 @@ use std::process::Command;
 use crate::cells::BUILD;
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::workspace::Workspace;
-use crate::{documents, floors};
+use crate::{bench, documents, floors};
 
 /// The cells that come before any test.
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
     let ours = workspace.clone();
     matrix.add("format", Profile::Debug, move |steps| {
         require(steps, ours.cargo(["fmt", "--version"]), "rustfmt")?;
-        steps.run(ours.cargo(["fmt", "--all", "--check"]), BUILD).map(drop)
+        steps.run(ours.cargo(["fmt", "--all", "--check"]), BUILD)?;
+        // Its dependencies are not needed for that.
+        let args = ["fmt", "--manifest-path", bench::RIVALS, "--check"];
+        steps.run(ours.cargo(args), BUILD).map(drop)
     });
     let ours = workspace.clone();
     matrix.add("floors", Profile::Debug, move |_| {

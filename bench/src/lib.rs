@@ -1,0 +1,25 @@
+//! What programs of benchmarks share: every row beside its baselines in the same run, interleaved.
+//!
+//! A program starts a fresh copy of itself for every part of a row, since a pool of forked
+//! processes has to be built before the first thread exists, and gathers the lines that the copies
+//! print. Results are asserted, times never.
+//!
+//! * `program.rs`: reads the arguments of a program, which has nothing but its parts.
+//! * `bout.rs`: measures: several subjects do the same work in turns.
+//! * `conductor.rs`: starts the copies, and gathers their lines.
+//! * `line.rs`: one line of the table; `report.rs`: the table that people read.
+//! * `environment.rs`: the machine and the build that were measured.
+//! * `peer.rs`: a forked process as the other end of a bare baseline.
+//! * `channels.rs`: channels of `pool-ipc` and their baselines as subjects.
+
+pub mod bout;
+pub mod channels;
+mod conductor;
+mod environment;
+pub mod line;
+pub mod peer;
+mod program;
+mod report;
+
+use program::PART;
+pub use program::{EXIT_AT_ONCE, Outcome, Part, main};
