@@ -140,7 +140,7 @@
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
-//! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor |
+//! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //!
 //! # Limits
 //!

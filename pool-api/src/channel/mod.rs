@@ -64,7 +64,12 @@
 //! `cargo run --example pipeline` is a program of three processes that does so, one of which is
 //! killed.
 
+#[cfg(feature = "async")]
+mod streams;
+
 pub use pool_ipc::channel::{
     ChannelBuilder, ChannelError, Duplex, DuplexPair, Iter, JoinableQueue, NothingInHand,
-    ProcessFault, Receiver, RecvError, SendError, Sender, TryIter, channel, duplex,
+    ProcessFault, Receiver, RecvError, Select, SendError, Sender, TryIter, channel, duplex,
 };
+#[cfg(feature = "async")]
+pub use streams::{RecvStream, SendSink};
