@@ -7,7 +7,11 @@
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream;
-use pool_api::{Error, ImapStream, StartMethod, WorkerPool};
+use futures_sink::Sink;
+use pool_api::{
+    Error, ImapStream, StartMethod, WorkerPool,
+    channel::{RecvStream, SendSink, channel},
+};
 use tokio::{runtime::Runtime, task::yield_now, time::timeout};
 
 #[allow(dead_code)]
@@ -45,10 +49,11 @@ fn main() -> Outcome {
 
 type Case = fn(StartMethod) -> Outcome;
 
-const CASES: [(&str, Case); 3] = [
+const CASES: [(&str, Case); 4] = [
     ("tasks_await_handles_and_streams", awaited),
     ("a_waiting_task_does_not_block_the_others", does_not_block),
     ("a_dropped_runtime_harms_no_other", dropped_runtime),
+    ("tasks_await_channels", channels),
 ];
 
 fn pool(method: StartMethod) -> pool_api::Result<WorkerPool> {
@@ -156,5 +161,44 @@ fn dropped_runtime(method: StartMethod) -> Outcome {
         let handle = pool.apply_async(round, |x| x)?;
         assert_eq!(run(&second, handle)??, round);
     }
+    Ok(())
+}
+
+/// A task sends by a sink, a worker doubles, another task receives by a stream; both wait again and
+/// again, since the channels hold few messages.
+fn channels(method: StartMethod) -> Outcome {
+    let pool = WorkerPool::builder().start_method(method).n_jobs(1).build()?;
+    let (sender, numbers) = channel::<u64>(2)?;
+    let (doubled, receiver) = channel::<u64>(2)?;
+    let work = pool.apply_async((numbers, doubled), |(numbers, doubled)| {
+        numbers.iter().for_each(|n| doubled.send(2 * n.expect("whole")).expect("it is open"));
+    })?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let send = async {
+            let mut sink = SendSink::new(sender);
+            for number in 0..1000 {
+                poll_fn(|context| Pin::new(&mut sink).poll_ready(context)).await?;
+                Pin::new(&mut sink).start_send(number)?;
+            }
+            poll_fn(|context| Pin::new(&mut sink).poll_flush(context)).await?;
+            Outcome::Ok(())
+        };
+        let receive = async {
+            let (mut stream, mut sum) = (RecvStream::new(receiver), 0);
+            while let Some(number) =
+                poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await
+            {
+                sum += number?;
+            }
+            Outcome::Ok(sum)
+        };
+        let both = futures_util::future::join(send, receive);
+        let (sent, sum) = timeout(DEADLINE, both).await?;
+        sent?;
+        assert_eq!(sum?, 2 * (0..1000u64).sum::<u64>());
+        Outcome::Ok(())
+    })?;
+    work.get()?;
     Ok(())
 }
