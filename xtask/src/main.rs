@@ -60,8 +60,8 @@ usage: cargo xtask <command>
                --small gives it the sources of this workspace as input
   bench [ROW]… build and run the benchmarks in release, all of them or the given rows
   rivals [ROW]…
-               the same for channels beside iceoryx2 and ipc-channel, a package that nothing else
-               builds
+               build and run the benchmark of channels beside iceoryx2 and ipc-channel, a package
+               that no other command builds
   help         print this text";
 
 fn main() -> ExitCode {
