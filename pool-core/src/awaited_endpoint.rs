@@ -1,7 +1,7 @@
 //! An endpoint of a channel that tasks of an executor wait for.
 //!
-//! Invariant: a task that is told to wait has its waker with the watcher, which calls it at the next
-//! news of the other side, and after [`LONGEST`] whatever comes.
+//! Invariant: a task that is told to wait has its waker with the watcher, which calls it at the
+//! next news of the other side, and after [`LONGEST`] whatever comes.
 
 use std::{
     os::fd::{AsFd, BorrowedFd},

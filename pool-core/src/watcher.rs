@@ -1,8 +1,8 @@
 //! The thread that wakes the tasks which await descriptors: of processes, and of channels.
 //!
 //! Invariant: there is one such thread while something is awaited by a `Future` or a stream, and
-//! none otherwise; it is a driver thread, so it pauses while this process is forked. It runs no code of
-//! the user but wakers, and holds no lock meanwhile.
+//! none otherwise; it is a driver thread, so it pauses while this process is forked. It runs no
+//! code of the user but wakers, and holds no lock meanwhile.
 
 use std::{
     fmt,

@@ -167,8 +167,8 @@ fn pthread_result(errno: libc::c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-/// The index of a descriptor that is readable, or whose other end is gone, once there is one; `None`
-/// when the time is over first, or a signal came. Times of more than 24 days are as long as that.
+/// The index of a descriptor that is readable, or whose other end is gone, once there is one;
+/// `None` when the time is over first, or a signal came. Times of more than 24 days are as long as that.
 ///
 /// ```
 /// use std::{io::Write, os::fd::AsFd, time::Duration};

@@ -1,4 +1,4 @@
-//! Typed, bounded channels: between threads, and between processes that are relatives.
+//! Typed, bounded channels between threads and processes.
 //!
 //! Messages are values that are [`Wire`](crate::Wire). Each is received once, and those of one
 //! sender in their order. A process that is killed holds up no other one: see [`Sender`] and

@@ -22,7 +22,7 @@ use crate::Wire;
 /// ```
 /// use pool_ipc::channel::JoinableQueue;
 ///
-/// let queue = JoinableQueue::<u32>::new(10)?; // before the fork: the child has it, too
+/// let queue = JoinableQueue::<u32>::new(10)?; // its clones may be sent to other processes
 /// queue.send(7)?;
 /// assert_eq!(queue.recv()?, 7);
 /// queue.task_done()?;

@@ -1,4 +1,4 @@
-//! Typed, bounded channels between processes that are relatives: many senders, many receivers.
+//! Typed, bounded channels between threads and processes: many senders, many receivers.
 //!
 //! ```
 //! use pool_ipc::channel::channel;
@@ -16,13 +16,19 @@
 //!
 //! # Which processes have a channel
 //!
-//! The one that made it, and those that are forked from it while it has endpoints: the child has
-//! copies of them, as of the descriptors of a pipe. A copy counts from the fork on, whether it is
-//! used or not, until it is dropped, or its process ends or becomes another program (`exec`). So
-//! drop in each process the endpoints that it does not use; and a child that leaves without
-//! destructors, by `_exit`, drops all of its own. Each side takes one descriptor of each process
-//! that has endpoints of it. A program that closes all descriptors closes these, too: its copies
-//! count no more, and it does not see the end of the other side.
+//! The one that made it, and those that were given an endpoint. Endpoints are
+//! [`Wire`](crate::Wire): one that is encoded is a clone that counts until its message is dropped,
+//! and then where it was decoded. What passes segments of shared objects on ([`SegmentBroker`](crate::SegmentBroker))
+//! passes these on, too. Messages of channels carry no endpoints and no other handles.
+//!
+//! A process that is forked has copies of all endpoints, as of the descriptors of a pipe. A copy
+//! counts from the fork on, whether it is used or not, until it is dropped, or its process ends or
+//! becomes another program (`exec`). So drop in each process the endpoints that it does not use;
+//! and a child that leaves without destructors, by `_exit`, drops all of its own.
+//! [`SharedSegment::abandon_presences`](pool_shm::SharedSegment::abandon_presences) makes those
+//! count no more that a child does not know of. Each side takes one descriptor of each process that
+//! has endpoints of it. A program that closes all descriptors closes these, too: its copies count
+//! no more, it does not see the end of the other side, and they cannot be sent.
 //!
 //! # Processes that are killed
 //!
