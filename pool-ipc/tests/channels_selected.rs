@@ -18,7 +18,7 @@ use pool_ipc::channel::{RecvError, Select, SendError, channel};
 const SOON: Duration = Duration::from_secs(20);
 
 fn is_readable(file: &impl AsFd) -> bool {
-    pool_shm::first_readable(&[file.as_fd()], Duration::ZERO).unwrap().is_some()
+    pool_shm::first_readable(&[file.as_fd()], Duration::ZERO).expect("a poll").is_some()
 }
 
 #[test]

@@ -168,7 +168,8 @@ fn pthread_result(errno: libc::c_int) -> io::Result<()> {
 }
 
 /// The index of a descriptor that is readable, or whose other end is gone, once there is one;
-/// `None` when the time is over first, or a signal came. Times of more than 24 days are as long as that.
+/// `None` when the time is over first, or a signal came. Times of more than 24 days are as long as
+/// that.
 ///
 /// ```
 /// use std::{io::Write, os::fd::AsFd, time::Duration};

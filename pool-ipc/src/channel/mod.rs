@@ -18,8 +18,9 @@
 //!
 //! The one that made it, and those that were given an endpoint. Endpoints are
 //! [`Wire`](crate::Wire): one that is encoded is a clone that counts until its message is dropped,
-//! and then where it was decoded. What passes segments of shared objects on ([`SegmentBroker`](crate::SegmentBroker))
-//! passes these on, too. Messages of channels carry no endpoints and no other handles.
+//! and then where it was decoded. What passes segments of shared objects on
+//! ([`SegmentBroker`](crate::SegmentBroker)) passes these on, too. Messages of channels carry no
+//! endpoints and no other handles.
 //!
 //! A process that is forked has copies of all endpoints, as of the descriptors of a pipe. A copy
 //! counts from the fork on, whether it is used or not, until it is dropped, or its process ends or
