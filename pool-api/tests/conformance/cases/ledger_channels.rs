@@ -6,8 +6,8 @@ use std::time::Duration;
 use pool_api::{
     Process, SharedEvent, SharedValue, StartMethod, Wire,
     channel::{
-        ChannelBuilder, Duplex, JoinableQueue, NothingInHand, Receiver, RecvError, SendError,
-        Sender, channel, duplex,
+        ChannelBuilder, Duplex, JoinableQueue, NothingInHand, Receiver, RecvError, Select,
+        SendError, Sender, channel, duplex,
     },
 };
 
@@ -33,6 +33,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("guide_pipes_talk", pipes_talk),
     Case::new("guide_pipes_end_with_the_other_end", pipes_end),
     Case::new("guide_pipes_of_large_messages_both_ways", large_both_ways),
+    Case::new("guide_pipes_and_processes_are_waited_for_together", wait_for_any),
 ];
 
 /// What is over before it could have become true.
@@ -352,5 +353,35 @@ fn large_both_ways(method: StartMethod) -> Outcome {
     let words = ours.recv_timeout(SOON)?;
     assert!(words.len() == WORDS && words.iter().all(|w| *w == 2));
     assert!(process.join()?);
+    Ok(())
+}
+
+/// `connection.wait` for pipes and for the end of a process.
+fn wait_for_any(method: StartMethod) -> Outcome {
+    let gates = [SharedEvent::new()?, SharedEvent::new()?, SharedEvent::new()?];
+    let ((numbers, of_numbers), (texts, of_texts)) = (channel::<u64>(4)?, channel::<String>(4)?);
+    let put = |(gates, numbers, texts): (Vec<SharedEvent>, Sender<u64>, Sender<String>)| {
+        gates[0].wait();
+        texts.send("first".into()).expect("there is room");
+        gates[1].wait();
+        numbers.send(2).expect("there is room");
+        gates[2].wait();
+    };
+    // Kept here, too: the pipes do not end with the process.
+    let ends = (gates.to_vec(), numbers.clone(), texts.clone());
+    let process = start(method, put, ends)?;
+    let mut select = Select::new();
+    let indices = [select.recv(&of_numbers), select.recv(&of_texts), select.readable(&process)];
+    assert_eq!(select.ready_timeout(SHORT)?, None);
+    gates[0].set();
+    assert_eq!(select.ready_timeout(SOON)?, Some(indices[1]));
+    assert_eq!(of_texts.try_recv()?, "first");
+    gates[1].set();
+    assert_eq!(select.ready_timeout(SOON)?, Some(indices[0]));
+    assert_eq!(of_numbers.try_recv()?, 2);
+    gates[2].set();
+    assert_eq!(select.ready_timeout(SOON)?, Some(indices[2]));
+    drop(select);
+    process.join()?;
     Ok(())
 }
