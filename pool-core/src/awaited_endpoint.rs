@@ -26,6 +26,8 @@ pub struct AwaitedEndpoint<E: AsFd + Send + Sync + 'static> {
     endpoint: Arc<Watched<E>>,
     /// The watcher, and the process that it is of.
     watcher: Option<(Arc<Watcher>, u32)>,
+    /// Whether a task waits.
+    is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl<E: AsFd + Send + Sync> Awaited for Watched<E> {
 impl<E: AsFd + Send + Sync + 'static> AwaitedEndpoint<E> {
     /// One for which no task waits yet.
     pub fn new(endpoint: E) -> Self {
-        Self { endpoint: Arc::new(Watched(endpoint)), watcher: None }
+        Self { endpoint: Arc::new(Watched(endpoint)), watcher: None, is_watched: false }
     }
 
     /// The endpoint.
@@ -64,8 +66,7 @@ impl<E: AsFd + Send + Sync + 'static> AwaitedEndpoint<E> {
                 // No thread can be had that would wake the task: it looks by itself.
                 context.waker().wake_by_ref();
             }
-            // Asked for its descriptor, the endpoint is told of what comes from now on; what has
-            // come before is found by one more attempt.
+            // What has come before the watch is found by one more attempt.
             found = attempt(self.endpoint());
         }
         let Some(found) = found else { return Poll::Pending };
@@ -80,7 +81,10 @@ impl<E: AsFd + Send + Sync + 'static> AwaitedEndpoint<E> {
             Some(present) => present,
             None => (Watcher::get()?, 0),
         };
+        // Asked for its descriptor, the endpoint is told of what comes from now on.
+        let _ = awaited.fd();
         let watched = watcher.watch(&awaited, context.waker());
+        self.is_watched = watched.is_ok();
         self.watcher = Some((watcher, process::id()));
         watched
     }
@@ -95,9 +99,10 @@ impl<E: AsFd + Send + Sync + 'static> AwaitedEndpoint<E> {
     /// Forgets the waker of a task that waits no more.
     fn stop(&mut self) {
         self.forget_that_of_parent();
-        if let Some((watcher, _)) = &self.watcher {
+        if let Some((watcher, _)) = self.watcher.as_ref().filter(|_| self.is_watched) {
             let awaited: Arc<dyn Awaited> = self.endpoint.clone();
             watcher.forget(&awaited);
+            self.is_watched = false;
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     error::{Error, OrResources},
     mutex::lock,
     os::{self, Listed},
+    panic::quietly,
     stack,
 };
 
@@ -177,7 +178,8 @@ impl Driven for Watched {
         *entries = waiting;
         drop(entries);
         let woken: Vec<Entry> = woken;
-        woken.into_iter().for_each(|entry| entry.waker.wake());
+        // A waker's panic must not end the thread that others wait for.
+        woken.into_iter().for_each(|entry| quietly(|| entry.waker.wake()));
         true
     }
 

@@ -138,3 +138,38 @@ fn numbers_at_random_lead_to_the_object_that_they_name_or_nowhere() {
     assert_eq!((array.to_vec(), value.get()), (vec![1, 2, 3], 7));
     assert_eq!(lock.lock().map(|guard| *guard).ok(), Some(9));
 }
+
+/// Two types of one name, as two functions' own types may have.
+#[test]
+fn an_endpoint_is_not_one_of_another_type_of_the_same_name() {
+    use pool_ipc::channel::{Receiver, channel};
+
+    let (bytes, held, _open) = {
+        pool_ipc::wire! { struct Message { value: u64 } }
+        let (sender, receiver) = channel::<Message>(4).unwrap();
+        let (bytes, held) = encode(&receiver);
+        (bytes, held, (sender, receiver))
+    };
+    pool_ipc::wire! { struct Message { values: [u64; 32] } }
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&held.iter().map(SharedSegment::id).collect::<Vec<_>>());
+    let fault = fault_of(decoder.decode::<Receiver<Message>>(&bytes));
+    assert!(matches!(fault, SegmentFault::OtherElement | SegmentFault::OtherLength), "{fault:?}");
+}
+
+/// The memory of one channel with the presence of another, whose messages are of another type.
+#[test]
+fn an_endpoint_is_not_made_of_two_channels() {
+    use pool_ipc::channel::{Receiver, channel};
+
+    let (small, large) = (channel::<u64>(4).unwrap(), channel::<[u64; 32]>(4).unwrap());
+    let ((_, of_small), (bytes, of_large)) = (encode(&small.1), encode(&large.1));
+    let mut ids: Vec<_> = of_large.iter().map(SharedSegment::id).collect();
+    let presence = ids.iter().position(|id| id.is_presence()).unwrap();
+    let others = of_small.iter().map(SharedSegment::id).find(|id| id.is_presence()).unwrap();
+    ids[presence] = others;
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&ids);
+    let fault = fault_of(decoder.decode::<Receiver<[u64; 32]>>(&bytes));
+    assert_eq!(fault, SegmentFault::OtherKind);
+}

@@ -67,7 +67,7 @@ pub mod wire;
 pub use bytemuck;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "named"))]
 pub use named::NamedSegment;
-pub use sys::{first_readable, thread_stack};
+pub use sys::{readable_within, thread_stack};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use {
     array::{Alone, Bitwise, Element, Iter, LentArray, Number, SharedArray, SharedValue},

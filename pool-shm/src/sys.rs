@@ -167,8 +167,8 @@ fn pthread_result(errno: libc::c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-/// The index of a descriptor that is readable, or whose other end is gone, once there is one;
-/// `None` when the time is over first, or a signal came. Times of more than 24 days are as long as
+/// The indices of the descriptors that are readable, or whose other end is gone, once there is one;
+/// none when the time is over first, or a signal came. Times of more than 24 days are as long as
 /// that.
 ///
 /// ```
@@ -176,16 +176,16 @@ fn pthread_result(errno: libc::c_int) -> io::Result<()> {
 ///
 /// let (reader, mut writer) = std::io::pipe()?;
 /// let moment = Duration::from_millis(1);
-/// assert_eq!(pool_shm::first_readable(&[reader.as_fd()], moment)?, None);
+/// assert!(pool_shm::readable_within(&[reader.as_fd()], moment)?.is_empty());
 /// writer.write_all(b"a")?;
-/// assert_eq!(pool_shm::first_readable(&[reader.as_fd()], moment)?, Some(0));
+/// assert_eq!(pool_shm::readable_within(&[reader.as_fd()], moment)?, [0]);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # Errors
 ///
 /// The error of `poll`: of more descriptors than the process may have open, for example.
-pub fn first_readable(files: &[BorrowedFd<'_>], within: Duration) -> io::Result<Option<usize>> {
+pub fn readable_within(files: &[BorrowedFd<'_>], within: Duration) -> io::Result<Vec<usize>> {
     let polled = |file: &BorrowedFd<'_>| libc::pollfd {
         fd: file.as_raw_fd(),
         events: libc::POLLIN,
@@ -198,13 +198,15 @@ pub fn first_readable(files: &[BorrowedFd<'_>], within: Duration) -> io::Result<
     let ready = unsafe {
         libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis as libc::c_int)
     };
-    match ready {
-        -1 => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            error => Err(error),
-        },
-        _ => Ok(polled.iter().position(|polled| polled.revents != 0)),
+    if ready == -1 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted {
+            Ok(Vec::new())
+        } else {
+            Err(error)
+        };
     }
+    Ok((0..polled.len()).filter(|index| polled[*index].revents != 0).collect())
 }
 
 /// Whether the other end of this socket is gone.
@@ -214,4 +216,28 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
     // SAFETY: one entry, which outlives the call.
     let ready = unsafe { libc::poll(&raw mut polled, 1, 0) };
     ready == 1 && polled.revents & (libc::POLLHUP | libc::POLLRDHUP) != 0
+}
+
+/// Sends one byte, if the socket has room for it; without a signal where the other end is gone.
+pub(crate) fn send_byte(socket: BorrowedFd<'_>) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the kernel reads one byte.
+    unsafe { libc::send(socket.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
+}
+
+/// Takes one byte, if the socket has more than `left`.
+pub(crate) fn take_byte(socket: BorrowedFd<'_>, left: usize) {
+    let mut there: libc::c_int = 0;
+    // SAFETY: the kernel writes the number.
+    let known = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut there) };
+    if known == 0 && usize::try_from(there).is_ok_and(|there| there > left) {
+        // SAFETY: the kernel writes one byte.
+        unsafe { libc::recv(socket.as_raw_fd(), [0u8].as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) };
+    }
+}
+
+/// Puts another descriptor of the file `by` at this number, in one step, closed on exec.
+pub(crate) fn replace(number: BorrowedFd<'_>, by: BorrowedFd<'_>) {
+    // SAFETY: takes numbers only. It fails for no number that is open.
+    unsafe { libc::dup3(by.as_raw_fd(), number.as_raw_fd(), libc::O_CLOEXEC) };
 }

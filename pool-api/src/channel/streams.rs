@@ -74,7 +74,8 @@ impl<T: Wire> fmt::Debug for RecvStream<T> {
     }
 }
 
-/// A sender as a sink, which holds one message back while there is no room.
+/// A sender as a sink, which holds one message back while there is no room. Its sender goes when it
+/// is closed.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -95,24 +96,27 @@ impl<T: Wire> fmt::Debug for RecvStream<T> {
 /// assert_eq!(receiver.recv()?, 1);
 /// assert!(Pin::new(&mut sink).poll_flush(&mut context).is_ready());
 /// assert_eq!(receiver.recv()?, 2);
+/// assert!(Pin::new(&mut sink).poll_close(&mut context).is_ready());
+/// assert!(receiver.recv().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "messages are sent when it is polled"]
 pub struct SendSink<T: Wire> {
-    sender: AwaitedEndpoint<Sender<T>>,
+    /// `None` once it is closed.
+    sender: Option<AwaitedEndpoint<Sender<T>>>,
     waiting: Option<T>,
 }
 
 impl<T: Wire> SendSink<T> {
     /// A sink that sends by this sender.
     pub fn new(sender: Sender<T>) -> Self {
-        Self { sender: AwaitedEndpoint::new(sender), waiting: None }
+        Self { sender: Some(AwaitedEndpoint::new(sender)), waiting: None }
     }
 
-    /// The sender.
+    /// The sender, until the sink is closed.
     #[must_use]
-    pub fn sender(&self) -> &Sender<T> {
-        self.sender.endpoint()
+    pub fn sender(&self) -> Option<&Sender<T>> {
+        self.sender.as_ref().map(AwaitedEndpoint::endpoint)
     }
 
     /// The message that waits for room, if there is one, which is not sent then.
@@ -121,7 +125,7 @@ impl<T: Wire> SendSink<T> {
     }
 
     fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        let Self { sender, waiting } = self;
+        let Self { sender: Some(sender), waiting } = self else { return Poll::Ready(Ok(())) };
         sender.poll(context, |sender| match sender.try_send(waiting.take()?) {
             Err(SendError::Full(message)) => {
                 *waiting = Some(message);
@@ -151,7 +155,8 @@ impl<T: Wire> Sink<T> for SendSink<T> {
         if this.waiting.is_some() {
             return Err(SendError::Full(message)); // it was not ready
         }
-        match this.sender().try_send(message) {
+        let Some(sender) = this.sender() else { return Err(SendError::Disconnected(message)) };
+        match sender.try_send(message) {
             Err(SendError::Full(message)) => {
                 this.waiting = Some(message);
                 Ok(())
@@ -169,17 +174,22 @@ impl<T: Wire> Sink<T> for SendSink<T> {
         if this.waiting.is_none() { Poll::Ready(Ok(())) } else { this.poll_sent(context) }
     }
 
-    /// Sends the message that waits. The sender goes with this value.
+    /// Sends the message that waits, and lets the sender go.
     fn poll_close(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Self::Error>> {
-        self.poll_flush(context)
+        let this = self.get_mut();
+        let sent = Pin::new(&mut *this).poll_flush(context);
+        if let Poll::Ready(Ok(())) = sent {
+            this.sender = None;
+        }
+        sent
     }
 }
 
 impl<T: Wire> fmt::Debug for SendSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendSink").field("sender", self.sender()).finish_non_exhaustive()
+        f.debug_struct("SendSink").field("sender", &self.sender()).finish_non_exhaustive()
     }
 }

@@ -89,6 +89,16 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// The argument of a process that inherits it: bytes, and the segments of the handles in them.
+    #[cfg(feature = "fork")]
+    pub(crate) fn of(bytes: AlignedBytes, segments: &[SharedSegment]) -> io::Result<Self> {
+        // SAFETY: the descriptors are for `open_segments` alone.
+        let fd = |segment: &SharedSegment| unsafe { segment.as_fd() }.try_clone_to_owned();
+        let fds = segments.iter().map(fd).collect::<Result<_, _>>()?;
+        let ids = segments.iter().map(SharedSegment::id).collect();
+        Ok(Self { kind: Kind::Argument, numbers: [0, 0], bytes, ids, fds })
+    }
+
     /// Maps the segments of the handles in it. They have to be kept until it is decoded.
     pub(crate) fn open_segments(&mut self) -> Result<Vec<SharedSegment>, SegmentFault> {
         // SAFETY: the sender sent the descriptors of its own segments (`send_bytes`).

@@ -32,4 +32,4 @@ pub(crate) use messages::{Kind, Message, send_bytes};
 pub(crate) use run::{ChildStart, DeathLink, PANICKED, run_here, run_received};
 pub(crate) use server::run_server;
 pub(crate) use server_link::{NotStarted, ServerLink, Started, child_pidfd, packet_pair};
-pub(crate) use work::{Portable, Work, inherited, inherited_closure};
+pub(crate) use work::{Portable, Work, inherited, inherited_closure, inherited_message};

@@ -53,12 +53,24 @@ impl Portable {
 
 fn run_portable<A: Wire, R: Wire>(
     function: usize,
-    mut argument: Message,
+    argument: Message,
 ) -> Result<Returned, FailureKind> {
     // SAFETY: see the module: the address is that of a `fn(A) -> R`.
     let function = unsafe {
         std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(function))
     };
+    run_decoded(function, argument)
+}
+
+/// What runs `function` in a process that has inherited its argument, encoded.
+pub(crate) fn inherited_message<A: Wire, R: Wire>(function: fn(A) -> R, argument: Message) -> Work {
+    Box::new(move || run_decoded(function, argument))
+}
+
+fn run_decoded<A: Wire, R: Wire>(
+    function: fn(A) -> R,
+    mut argument: Message,
+) -> Result<Returned, FailureKind> {
     with_room::<A, R, _>(move || {
         // Kept until the handles of the argument have them.
         let kept = argument.open_segments().map_err(|fault| FailureKind::Handle { fault })?;

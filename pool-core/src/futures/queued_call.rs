@@ -156,6 +156,9 @@ fn receive_here<R: Wire>(
     let Buffers { scratch, decoder, .. } = buffers;
     let decoded = catch_unwind(AssertUnwindSafe(|| {
         let segments = if batch.has_segments() { batch.segments() } else { Vec::new() };
+        if !segments.is_empty() {
+            allocator.session.note_results_with(&segments);
+        }
         decoder.set_segments(&segments);
         let (reader, private) = batch.reader::<R>();
         let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);

@@ -43,6 +43,10 @@ impl ProcessQueue {
     #[inline]
     pub(super) fn work(&self, poll: bool, idle: bool) {
         self.answer(poll, idle);
+        let session = &self.allocator.session;
+        if session.knows_endpoints() && lock(&self.in_flight).under_way() == 0 {
+            session.watch_while_idle();
+        }
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
             let news = self.allocator.session.take_news(self.allocator.job);
             let news = news.into_iter().map(|job| job.0);

@@ -323,7 +323,9 @@ impl RawTransport {
         let (allocator, cut_off) = (&self.allocator, &mut self.cut_off);
         let Buffers { scratch, decoder, .. } = buffers(&mut self.buffers);
         if batch.has_segments() {
-            decoder.set_segments(&batch.segments());
+            let ids = batch.segments();
+            allocator.session.note_results_with(&ids);
+            decoder.set_segments(&ids);
         } else {
             decoder.clear_segments();
         }
@@ -362,6 +364,7 @@ impl Drop for RawTransport {
         {
             let ItemAllocator { session, job, .. } = &self.allocator;
             session.close_job(*job, buffers);
+            session.watch_while_idle();
             if let Some(leaked) = &self.leaked
                 && !session.wait_for_tasks(*job)
             {

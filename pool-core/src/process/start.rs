@@ -18,7 +18,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, pipe2},
 };
 use pool_ipc::{Encoder, Wire, WireFault};
-use pool_shm::{SegmentId, SharedSegment};
+use pool_shm::SharedSegment;
 
 use super::handle::Process;
 #[cfg(feature = "threads")]
@@ -26,9 +26,9 @@ use super::thread::{ThreadRun, call_of};
 use crate::{
     bootstrap::{self, ROLE_PROCESS},
     child::{
-        Child, ChildConfig, ChildParts, ChildStart, DeathLink, ForkLocks, Kind, NotStarted,
-        Portable, ServerLink, Started, Work, child_pidfd, children, inherited, inherited_closure,
-        packet_pair, run_here, send_bytes,
+        Child, ChildConfig, ChildParts, ChildStart, DeathLink, ForkLocks, Kind, Message,
+        NotStarted, Portable, ServerLink, Started, Work, child_pidfd, children, inherited,
+        inherited_closure, inherited_message, packet_pair, run_here, send_bytes,
     },
     compact::Compact,
     driver::pause_drivers,
@@ -77,12 +77,13 @@ fn start_process<A: Wire, R: Wire>(
     match (method, task) {
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Function { function, argument }) => {
-            let endpoints = endpoints_in(&*argument);
-            by_fork(config, inherited(function, argument), endpoints, fork_with_threads)
+            start::check_fork(fork_with_threads)?;
+            let (work, endpoints) = work_of(function, argument)?;
+            by_fork(config, work, endpoints, fork_with_threads)
         }
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Closure(closure)) => {
-            by_fork(config, inherited_closure(closure), None, fork_with_threads)
+            by_fork(config, inherited_closure(closure), Vec::new(), fork_with_threads)
         }
         #[cfg(feature = "spawn")]
         (StartMethod::Spawn, Task::Function { function, argument }) => {
@@ -142,30 +143,43 @@ fn parts(
     }
 }
 
-/// What tells of the presence of the endpoints of channels in the argument, by which alone a plain
-/// function gets them. `None`: this process has no endpoints, or which are in the argument is not
-/// known.
+/// The work of a forked child, and the endpoints of channels that it is to let go of: a plain
+/// function gets its own by its argument alone. With endpoints in it the argument is decoded
+/// afresh in the child, since the copies that it inherits are never dropped there.
 #[cfg(feature = "fork")]
-fn endpoints_in<A: Wire>(argument: &A) -> Option<Vec<SegmentId>> {
-    if !SharedSegment::any_presence() {
-        return None;
+fn work_of<A: Wire, R: Wire>(
+    function: fn(A) -> R,
+    argument: Compact<A>,
+) -> Result<(Work, Vec<SharedSegment>), Error> {
+    let present = SharedSegment::presences();
+    if present.is_empty() {
+        return Ok((inherited(function, argument), present));
     }
     let mut encoder = Encoder::new();
-    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(argument).is_ok()));
-    let is_known = encoded.unwrap_or_else(|payload| {
-        drop_quietly(payload);
-        false
-    });
-    is_known.then(|| encoder.segments().iter().map(SharedSegment::id).collect())
+    let encoded = catch_unwind(AssertUnwindSafe(|| encoder.to_bytes(&*argument)));
+    let bytes = match encoded {
+        Ok(Ok(bytes)) => bytes,
+        // Which of them it is given is not known.
+        Ok(Err(_)) => return Ok((inherited(function, argument), Vec::new())),
+        Err(payload) => {
+            drop_quietly(payload);
+            return Ok((inherited(function, argument), Vec::new()));
+        }
+    };
+    let segments = encoder.take_segments();
+    if !segments.iter().any(SharedSegment::is_presence) {
+        return Ok((inherited(function, argument), present));
+    }
+    let message = Message::of(bytes, &segments).or_resources(STARTING)?;
+    Ok((inherited_message(function, message), present))
 }
 
-/// Forks this process. The child lets go of the endpoints of channels that it inherits, but for
-/// those in `endpoints`, if that says which are its own.
+/// Forks this process. The child lets go of these `endpoints` of channels.
 #[cfg(feature = "fork")]
 fn by_fork(
     config: ChildConfig,
     work: Work,
-    endpoints: Option<Vec<SegmentId>>,
+    endpoints: Vec<SharedSegment>,
     with_threads: bool,
 ) -> Result<Child, Error> {
     let paused = pause_drivers();
@@ -187,9 +201,8 @@ fn by_fork(
         os::fill_output();
         // Among them are the parent's ends.
         foreign.close();
-        if let Some(own) = endpoints {
-            SharedSegment::abandon_presences(|id| own.contains(&id));
-        }
+        endpoints.iter().for_each(SharedSegment::abandon);
+        std::mem::forget(endpoints);
         drop(locks);
         let death_link = match &ends.death_pipe {
             None => DeathLink::None,

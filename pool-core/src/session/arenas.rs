@@ -48,6 +48,20 @@ impl OnTheWay {
         }
     }
 
+    /// Lets go of what tells of the presence of endpoints in the block at this offset, which no
+    /// other worker will read.
+    #[inline]
+    pub(super) fn release_presences(&mut self, offset: u64) {
+        if let Some((_, segments)) = self.of_blocks.get_mut(&offset) {
+            segments.retain(|segment| !segment.is_presence());
+        }
+    }
+
+    /// Whether items or contexts hold endpoints of channels.
+    pub(super) fn any_presence(&self) -> bool {
+        self.of_blocks.values().flat_map(|carried| &carried.1).any(SharedSegment::is_presence)
+    }
+
     /// Whether results in a slot need segments.
     #[inline]
     pub(super) fn any_results(&self) -> bool {

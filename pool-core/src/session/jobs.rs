@@ -163,6 +163,7 @@ impl Session {
         if !state.engine.keep_context(job, block) {
             state.items.free(block); // the job was ended by another thread
         } else if let Some(carried) = carried {
+            self.note_endpoints(&carried);
             state.on_the_way.keep(block, carried);
         }
         state.next_context += 1;
@@ -220,6 +221,7 @@ impl Session {
         self.cancel_slots(&begun);
         self.act(state);
         if !begun.is_empty() {
+            self.leave_endpoints(state, &begun);
             let grace = inbox.grace();
             self.kill_claimers(state, &begun, grace);
             self.keep_token(state, job, &inbox, grace);
@@ -234,6 +236,17 @@ impl Session {
         }
         if state.waiting > 0 {
             self.changed.notify_all();
+        }
+    }
+
+    /// Leaves the endpoints of channels in the items of these chunks to the workers that run them:
+    /// the ends of the chunks may be read much later, by the next call.
+    fn leave_endpoints(&self, state: &mut SessionState, begun: &[SlotIndex]) {
+        for slot in begun {
+            let blocks = state.engine.chunk(*slot).map(|c| [c.items.offset, c.context.1]);
+            for offset in blocks.into_iter().flatten() {
+                state.on_the_way.release_presences(offset);
+            }
         }
     }
 

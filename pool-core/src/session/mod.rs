@@ -17,6 +17,7 @@
 //!   leave to each other.
 //! * `cancel.rs`: cancel tokens; `kill.rs`: the workers of cancelled calls; `watch.rs`: stopped
 //!   processes; `drain.rs`: the end of a job whose tasks borrow.
+//! * `idle.rs`: reads reports while no call is under way; `idle_watch.rs`: what has it do so.
 //! * `futures.rs`: what async queues need.
 
 mod actions;
@@ -27,6 +28,8 @@ mod collect;
 mod drain;
 mod end;
 mod futures;
+mod idle;
+mod idle_watch;
 mod jobs;
 mod kill;
 mod open;

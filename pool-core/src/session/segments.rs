@@ -5,9 +5,10 @@
 //! context as long as its block. A worker that keeps segments for results is told when the results
 //! were read; the segments of a dead worker are released then.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use pool_ipc::{Block, SegmentBroker, board::SlotIndex};
+use pool_shm::SharedSegment;
 
 use super::{
     arenas::Carried,
@@ -18,7 +19,16 @@ use crate::segments::SegmentClient;
 impl Session {
     /// Keeps the segments of the items in a block, whose chunk is submitted next.
     pub(crate) fn keep_segments(&self, block: Block, carried: Carried) {
+        self.note_endpoints(&carried);
         self.lock().on_the_way.keep(block, carried);
+    }
+
+    /// Notes whether endpoints of channels go to a worker.
+    pub(super) fn note_endpoints(&self, (_, segments): &Carried) {
+        if segments.iter().any(SharedSegment::is_presence) {
+            // Relaxed: a hint, and the session's lock orders the rest.
+            self.knows_endpoints.store(true, Relaxed);
+        }
     }
 
     /// Releases a slot on the board, and tells the worker that keeps segments for its results.

@@ -23,6 +23,7 @@ use pool_shm::ForkMark;
 use super::{
     arenas::{OnTheWay, WorkerArena},
     buffers::BufferPool,
+    idle_watch::IdleWatch,
     results::Message,
 };
 use crate::{
@@ -89,6 +90,10 @@ pub(crate) struct Session {
     pub(super) renewable: AtomicBool,
     /// How often calls were told that they cannot go on.
     pub(super) failures: AtomicU64,
+    /// Whether any endpoint of a channel has gone to a worker or come from one.
+    pub(super) knows_endpoints: AtomicBool,
+    /// What has it looked at while no call is under way.
+    pub(super) idle: Mutex<Option<IdleWatch>>,
 }
 
 /// What the session's lock guards.
@@ -99,6 +104,9 @@ pub(crate) struct SessionState {
     /// The arenas of living workers, read-only.
     pub(super) arenas: BTreeMap<Incarnation, Arc<WorkerArena>>,
     pub(super) on_the_way: OnTheWay,
+    /// Whether results have brought endpoints of channels, which count as long as the zygote has
+    /// not heard that a worker's last result was read.
+    pub(super) endpoints_came: bool,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
     /// A copy of them that the driver reads without the lock; its memory is used again.

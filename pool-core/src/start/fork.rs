@@ -61,6 +61,7 @@ impl Start for Fork {
             let parent = getpid();
             let locks = ForkLocks::take();
             let foreign = own_descriptors();
+            let endpoints = if inherits { Vec::new() } else { SharedSegment::presences() };
             // SAFETY: one thread (checked just now), so no lock is copied while another thread
             // holds it, or the caller has promised that this does no harm. Handles of ended threads
             // are copied, too: the documentation of `StartMethod::Fork` forbids their use.
@@ -71,9 +72,8 @@ impl Start for Fork {
                     os::null_stdin();
                     os::fill_output();
                     foreign.close();
-                    if !inherits {
-                        SharedSegment::abandon_presences(|_| false);
-                    }
+                    endpoints.iter().for_each(SharedSegment::abandon);
+                    std::mem::forget(endpoints);
                     drop(locks);
                     run_guarded(config, fds, parent)
                 }

@@ -164,7 +164,7 @@ fn number(ticket: Ticket) -> NonZeroU64 {
     NonZeroU64::new(ticket.number().into()).expect("tickets are not 0")
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Sender,
     Receiver,
@@ -198,9 +198,16 @@ impl Endpoint {
         role: Role,
         presence: SharedSegment,
     ) -> Result<Arc<Self>, SegmentFault> {
-        let id = memory.block.segment().id();
-        let channel = known::channel(id, || Channel::of_other(memory))?;
-        Ok(Self::known(channel, role, presence)?)
+        let block = memory.block.clone();
+        let again = Memory::open(block, memory.ring.stride, memory.has_regions())?;
+        let channel = known::channel(memory.block.segment().id(), || Channel::of_other(memory))?;
+        // What this process knows already was not checked for this handle.
+        if channel.memory != again {
+            return Err(SegmentFault::OtherElement);
+        }
+        let endpoint = Self::known(channel.clone(), role, presence)?;
+        let is_its = endpoint.role == role && Arc::ptr_eq(&endpoint.channel, &channel);
+        if is_its { Ok(endpoint) } else { Err(SegmentFault::OtherKind) }
     }
 
     fn known(
@@ -293,20 +300,21 @@ impl Endpoint {
         }
     }
 
-    /// Takes the notices of the other side if its descriptor was asked for: `true`, then the caller
-    /// looks at the ring once more, since one may have been of what came after its last look.
+    /// Takes one notice of the other side if its descriptor was asked for: `true`, then the caller
+    /// looks at the ring once more, since it may have been of what came after its last look. One,
+    /// since the others may be of what other consumers are to find. `left`: so many are left.
     #[cold]
-    pub(super) fn take_notices(&self) -> bool {
+    pub(super) fn take_notice(&self, left: usize) -> bool {
         let watches = self.own_side().watches.load(SeqCst) != 0;
         if let Some(presence) = self.presence().filter(|_| watches) {
-            presence.take_notices();
+            presence.take_notice(left);
         }
         watches
     }
 
-    /// Whether there is no message in the channel.
+    /// Whether there is no message in the channel, nor any on its way into a slot.
     pub(super) fn is_empty(&self) -> bool {
-        self.channel.memory.ring.len() == 0
+        self.channel.memory.ring.drained().is_ok()
     }
 
     /// Whether a receiver has a message to take, or there is no sender any more. A thorough look

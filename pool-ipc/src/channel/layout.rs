@@ -40,7 +40,8 @@ pub(super) struct Facts {
     capacity: AtomicU64,
     region_bytes: AtomicU64,
     counts_until_done: AtomicU32,
-    _pad: AtomicU32,
+    /// Words in a slot.
+    stride: AtomicU32,
     /// The namespaces of the maker, in which the words of processes mean something.
     pub(super) namespace: AtomicU64,
 }
@@ -169,6 +170,7 @@ impl Memory {
         facts.capacity.store(size.capacity as u64, Relaxed);
         facts.region_bytes.store(region_bytes as u64, Relaxed);
         facts.counts_until_done.store(size.counts_until_done.into(), Relaxed);
+        facts.stride.store(size.stride as u32, Relaxed);
         Ok(memory)
     }
 
@@ -179,11 +181,12 @@ impl Memory {
         stride: usize,
         has_regions: bool,
     ) -> Result<Self, SegmentFault> {
-        if block.len() < size_of::<Header>() {
+        let begins_at_page = block.as_ptr().addr().get().is_multiple_of(page_size());
+        if block.len() < size_of::<Header>() || !begins_at_page {
             return Err(SegmentFault::OtherLength);
         }
-        // SAFETY: the block begins at a page and has the bytes of a header, which consists of
-        // atomics.
+        // SAFETY: the block begins at a page and has the bytes of a header, as just checked, which
+        // consists of atomics.
         let facts = unsafe { &block.as_ptr().cast::<Header>().as_ref().facts };
         // Relaxed, all: written before the handle was sent.
         let number = |word: &AtomicU64| usize::try_from(word.load(Relaxed)).unwrap_or(usize::MAX);
@@ -191,7 +194,9 @@ impl Memory {
         let counts_until_done = facts.counts_until_done.load(Relaxed) != 0;
         let size = Size { capacity, stride, max_bytes: None, has_regions, counts_until_done };
         let fits = (1..=MAX_CAPACITY).contains(&capacity)
-            && has_regions == (region_bytes > 0)
+            && (has_regions || region_bytes == 0)
+            && region_bytes.is_multiple_of(page_size())
+            && facts.stride.load(Relaxed) as usize == stride
             && Parts::of(size, region_bytes).bytes == block.len();
         if fits {
             Ok(Self::in_block(block, size, region_bytes))
@@ -222,6 +227,11 @@ impl Memory {
         Self { header, ring, blocks, region_bytes, counts_until_done, regions_at, block }
     }
 
+    /// Whether messages may lie in regions.
+    pub(super) fn has_regions(&self) -> bool {
+        self.region_bytes > 0
+    }
+
     /// The `len` bytes at `offset` of the region at `place`, if they lie in it.
     pub(super) fn range(&self, place: usize, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let within = offset.checked_add(len)? <= self.region_bytes && place < MAX_PARTIES;
@@ -230,6 +240,21 @@ impl Memory {
             self.block.as_ptr().as_ptr().add(self.regions_at + place * self.region_bytes + offset)
         })?;
         NonNull::new(start)
+    }
+}
+
+/// Whether both are the memory of one channel, seen in one way.
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |memory: &Self| {
+            (
+                memory.ring.stride,
+                memory.ring.capacity,
+                memory.region_bytes,
+                memory.counts_until_done,
+            )
+        };
+        self.block == other.block && parts(self) == parts(other)
     }
 }
 

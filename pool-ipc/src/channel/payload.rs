@@ -163,7 +163,7 @@ impl<'a> Received<'a> {
             // hands the payload over.
             unsafe { words.add(index).write(word.load(Relaxed)) };
         }
-        self.len = len;
+        self.len = len.min(payload.len() * WORD);
     }
 
     #[inline]

@@ -37,6 +37,15 @@ pub struct Receiver<T> {
     messages: PhantomData<fn() -> T>,
 }
 
+/// Tells the other side of news when it is dropped.
+struct Notice<'a>(&'a Endpoint);
+
+impl Drop for Notice<'_> {
+    fn drop(&mut self) {
+        self.0.notify();
+    }
+}
+
 /// Whether a message counts as in hand after it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counted {
@@ -183,13 +192,9 @@ impl<T: Wire> Receiver<T> {
         let mut taking = Taking::<T> { received, channel, ticket, in_hand, messages: PhantomData };
         let (events, rarely) = (&self.endpoint.own_side().events, &self.endpoint.rarely);
         let taken = wait_until(events, limit, rarely, |look| self.attempt(&mut taking, look));
-        // A message that lies behind one of the dead is not there yet: the notice of it stays.
-        let is_empty = || matches!(limit, Limit::Now) && self.is_empty();
-        let taken = match taken {
-            None if is_empty() && self.endpoint.take_notices() => {
-                self.attempt(&mut taking, Look::Quick).break_value()
-            }
-            taken => taken,
+        let taken = match (taken, limit) {
+            (None, Limit::Now) => self.attempt_after_notice(&mut taking),
+            (taken, _) => taken,
         };
         match taken {
             Some(Ok(())) => {
@@ -203,6 +208,23 @@ impl<T: Wire> Receiver<T> {
                 Limit::At(_) => RecvError::TimedOut,
             }),
         }
+    }
+
+    /// One more attempt for a receiver whose descriptor is watched.
+    #[cold]
+    fn attempt_after_notice(
+        &self,
+        taking: &mut Taking<'_, '_, '_, T>,
+    ) -> Option<Result<(), RecvError>> {
+        // A message that lies behind one of the dead is not there yet: a notice of it stays.
+        let left = usize::from(!self.endpoint.is_empty());
+        let taken = self.endpoint.take_notice(left);
+        let found = taken.then(|| self.attempt(taking, Look::Quick).break_value()).flatten();
+        if found.is_none() && self.endpoint.channel.memory.ring.has_room() {
+            // It may have passed over a slot of the dead, which is room.
+            self.endpoint.notify();
+        }
+        found
     }
 
     #[inline]
@@ -239,10 +261,10 @@ impl<T: Wire> Receiver<T> {
 
     /// Uses a block, gives it back, and tells senders that watch for room.
     fn then_notify<'a, R>(&self, block: HeldBlock<'a>, act: impl FnOnce(&HeldBlock<'a>) -> R) -> R {
-        let result = act(&block);
-        drop(block);
-        self.endpoint.notify();
-        result
+        // Dropped in the reverse order, also if the user's code panics.
+        let _notice = Notice(&self.endpoint);
+        let block = block;
+        act(&block)
     }
 
     /// Wakes a sender; and another receiver, for which a message lies behind the one that was
@@ -348,11 +370,13 @@ impl<T> Clone for Receiver<T> {
 /// `epoll`, and an executor's own (tokio's `AsyncFd`). It stays the receiver's and must not be read
 /// from.
 ///
-/// Ask for it first, and [`try_recv`](Receiver::try_recv) until that is
-/// [`RecvError::Empty`]: from then on it is readable whenever a message comes, until another try
-/// finds none. (All processes that have receivers share it. A sender that is killed between sending
-/// and saying so leaves a message of which it says nothing, until the next one: [`Select`] looks
-/// for such by itself.) From the first time on, each message costs its sender a system call or two.
+/// Ask for it first, and [`try_recv`](Receiver::try_recv) until that is [`RecvError::Empty`], and
+/// so after each time that it was readable: from then on it is readable when a message comes. (It
+/// may be readable without one: of many messages many notices are left, and each try that finds
+/// none takes one.) All processes that have receivers share it. A sender that is killed between
+/// sending and saying so leaves a message of which it says nothing until the next one, so look
+/// once in a while, as [`Select`] does by itself. From the first time on, each message costs its
+/// sender a system call or two.
 ///
 /// [`Select`]: super::Select
 ///
@@ -365,9 +389,9 @@ impl<T> Clone for Receiver<T> {
 /// let file = receiver.as_fd();
 /// assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
 /// let moment = Duration::from_millis(1);
-/// assert_eq!(pool_shm::first_readable(&[file], moment)?, None);
+/// assert!(pool_shm::readable_within(&[file], moment)?.is_empty());
 /// sender.send(7)?;
-/// assert_eq!(pool_shm::first_readable(&[file], moment)?, Some(0));
+/// assert_eq!(pool_shm::readable_within(&[file], moment)?, [0]);
 /// assert_eq!(receiver.try_recv()?, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

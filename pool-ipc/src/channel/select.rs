@@ -12,11 +12,15 @@ use std::{
 use super::{
     Receiver,
     endpoint::Endpoint,
-    wait::{Look, NAP_MAX},
+    wait::{Look, NAP_MAX, NAP_MIN},
 };
 
 /// Waits for whichever of several receivers has a message first, or a descriptor that is readable
 /// first: that of a process, which is readable when the process has ended.
+///
+/// What is ready stays ready until it is received from or read: a receiver without senders and a
+/// process that has ended are ready for ever. A selection borrows what it waits for, so make a new
+/// one for each round where a handle is needed in between, or for those that are left.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,11 +50,9 @@ enum Watched<'a> {
     File(BorrowedFd<'a>),
 }
 
-impl<'a> Watched<'a> {
-    fn file(&self) -> BorrowedFd<'a> {
-        match self {
-            Self::Receiver(_, file) | Self::File(file) => *file,
-        }
+impl Watched<'_> {
+    fn has_message(&self) -> bool {
+        matches!(self, Self::Receiver(endpoint, _) if endpoint.has_news(Look::Quick))
     }
 }
 
@@ -92,7 +94,7 @@ impl<'a> Select<'a> {
         }
     }
 
-    /// The index of one that is ready now.
+    /// The index of one that is ready now, by turns.
     ///
     /// # Errors
     ///
@@ -115,58 +117,64 @@ impl<'a> Select<'a> {
         let mut look = Look::Quick;
         loop {
             let left = end.map_or(NAP_MAX, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                look = Look::Thorough;
+            let is_last = left.is_zero();
+            let ready = self.ready_now(if is_last { Look::Thorough } else { look })?;
+            if ready.is_some() || is_last {
+                return Ok(ready);
             }
-            if let Some(index) = self.ready_receiver(look) {
-                return Ok(Some(index));
-            }
-            let files: Vec<_> = self.watched.iter().map(Watched::file).collect();
-            let readable = pool_shm::first_readable(&files, left.min(NAP_MAX))?;
-            if let Some(index) = readable
-                && let Watched::File(_) = self.watched[index]
-            {
-                return Ok(Some(index));
-            }
-            if let Some(index) = self.readable_file()? {
-                return Ok(Some(index));
-            }
-            match readable.map(|index| &self.watched[index]) {
-                // News that are none: another has taken the message.
-                Some(Watched::Receiver(endpoint, _)) if endpoint.is_empty() => {
-                    endpoint.take_notices();
-                }
-                // The message lies behind one of a sender that may be dead.
-                Some(_) => {}
-                None if left.is_zero() => return Ok(None),
-                None => {}
-            }
+            self.nap(left.min(NAP_MAX))?;
             look = Look::Thorough;
         }
     }
 
-    /// A receiver that has a message, or no sender any more.
-    fn ready_receiver(&mut self, look: Look) -> Option<usize> {
+    /// The next one in turn that is ready.
+    fn ready_now(&mut self, look: Look) -> io::Result<Option<usize>> {
+        let (indices, files): (Vec<_>, Vec<_>) = self.files().unzip();
+        let readable = pool_shm::readable_within(&files, Duration::ZERO)?;
+        let readable: Vec<usize> = readable.into_iter().map(|index| indices[index]).collect();
         let count = self.watched.len();
-        let turn = (0..count).map(|step| (self.next + step) % count);
-        let ready = turn.into_iter().find(|index| match &self.watched[*index] {
+        let mut turn = (0..count).map(|step| (self.next + step) % count);
+        let ready = turn.find(|index| match &self.watched[*index] {
             Watched::Receiver(endpoint, _) => endpoint.has_news(look),
-            Watched::File(_) => false,
-        })?;
-        self.next = ready + 1;
-        Some(ready)
+            Watched::File(_) => readable.contains(index),
+        });
+        if let Some(ready) = ready {
+            self.next = ready + 1;
+        }
+        Ok(ready)
     }
 
-    /// A descriptor of another thing that is readable, behind receivers whose notices come first.
-    fn readable_file(&self) -> io::Result<Option<usize>> {
-        let is_file = |(index, watched): (usize, &Watched<'a>)| match watched {
+    /// The descriptors of other things than receivers.
+    fn files(&self) -> impl Iterator<Item = (usize, BorrowedFd<'a>)> {
+        self.watched.iter().enumerate().filter_map(|(index, watched)| match watched {
             Watched::File(file) => Some((index, *file)),
             Watched::Receiver(..) => None,
-        };
-        let (indices, files): (Vec<_>, Vec<_>) =
-            self.watched.iter().enumerate().filter_map(is_file).unzip();
-        let first = pool_shm::first_readable(&files, Duration::ZERO)?;
-        Ok(first.map(|index| indices[index]))
+        })
+    }
+
+    /// Sleeps until something may be ready. A receiver whose next message is in the hands of a
+    /// sender is not told when that goes on, so the sleep is short.
+    fn nap(&self, most: Duration) -> io::Result<()> {
+        let mut most = most;
+        let mut files: Vec<_> = self.files().map(|(_, file)| file).collect();
+        for watched in &self.watched {
+            let Watched::Receiver(endpoint, file) = watched else { continue };
+            if !endpoint.is_empty() {
+                most = most.min(NAP_MIN);
+            } else if endpoint.is_present() {
+                endpoint.take_notice(0);
+                files.push(*file);
+            }
+        }
+        // What came before a notice was taken.
+        if self.watched.iter().any(Watched::has_message) {
+            return Ok(());
+        }
+        if files.is_empty() {
+            std::thread::sleep(most);
+            return Ok(());
+        }
+        pool_shm::readable_within(&files, most).map(drop)
     }
 }
 

@@ -158,7 +158,7 @@ impl<T: Wire> Sender<T> {
         });
         match outcome {
             Some(outcome) => outcome,
-            None if matches!(limit, Limit::Now) && self.endpoint.take_notices() => {
+            None if matches!(limit, Limit::Now) && self.endpoint.take_notice(0) => {
                 attempt(Look::Quick).ok_or(Unfit::NoRoom)
             }
             None => Err(Unfit::NoRoom),

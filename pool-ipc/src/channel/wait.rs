@@ -19,7 +19,7 @@ use super::events::EventCount;
 const SPINS: u32 = 100;
 /// How often it lets others run before it sleeps.
 const YIELDS: u32 = 16;
-const NAP_MIN: Duration = Duration::from_millis(1);
+pub(super) const NAP_MIN: Duration = Duration::from_millis(1);
 /// Bounds the time from a death to the moment when others go on, and costs a waiter less than 0.1 %
 /// of a CPU.
 pub(super) const NAP_MAX: Duration = Duration::from_millis(10);

@@ -73,6 +73,9 @@ impl ArchivedEndpoint {
         let (block, _) = self.memory.take(Kind::Channel, message, deserializer)?;
         let presence = self.presence.to_native();
         let presence = deserializer.take_segment(presence).map_err(Source::new)?;
+        if !presence.is_presence() {
+            return Err(Source::new(SegmentFault::OtherKind));
+        }
         let memory = Memory::open(block, stride::<T>(), !is_plain::<T>()).map_err(Source::new)?;
         Endpoint::of_handle(memory, role, presence).map_err(Source::new)
     }

@@ -35,6 +35,13 @@ impl SegmentId {
         Ok(Self(u128::from_ne_bytes(bytes) & !CONTENT | content as u128))
     }
 
+    /// Whether it is that of one of a [pair](crate::SharedSegment::presence_pair), which has no
+    /// memory.
+    #[must_use]
+    pub fn is_presence(self) -> bool {
+        self.content() == Content::Socket
+    }
+
     pub(super) fn content(self) -> Content {
         match self.0 & CONTENT {
             0 => Content::Plain,

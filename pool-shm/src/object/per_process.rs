@@ -66,9 +66,10 @@ impl<T: Default + Send> PerProcess<T> {
             if let Some(owned) = known.filter(|owned| owned.process == process) {
                 return Ok(owned.state.lock().unwrap_or_else(PoisonError::into_inner));
             }
-            let fresh = Box::leak(Box::new(Owned { process, state: Mutex::default() }));
+            let place = Box::into_raw(Box::new(Owned { process, state: Mutex::default() }));
+            // SAFETY: made just now, and freed below at the earliest, once no reference is left.
+            let fresh = unsafe { &*place };
             let mut state = fresh.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = ptr::from_ref(fresh).cast_mut();
             match self.current.compare_exchange(seen, place, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     // If the lock is free, no thread was inside at the fork, and none is now: its

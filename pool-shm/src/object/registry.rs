@@ -30,15 +30,22 @@ pub(super) fn find(id: SegmentId) -> Option<SharedSegment> {
     let registry = REGISTRY.lock().ok()?;
     let found = registry.segments.get(&id).and_then(WeakSegment::upgrade);
     drop(registry); // before `found` might turn out to be the last one
-    found
+    // One whose descriptor the program has closed does not count, so another is needed.
+    found.filter(SharedSegment::is_present)
 }
 
-/// Takes the sockets that `which` selects out of the registry.
-pub(super) fn take_sockets(which: impl Fn(SegmentId) -> bool) -> Vec<SharedSegment> {
-    let Ok(mut registry) = REGISTRY.lock() else { return Vec::new() };
-    let is_one = |id: SegmentId| id.content() == Content::Socket && which(id);
-    let taken = registry.segments.extract_if(|id, _| is_one(*id));
-    taken.filter_map(|(_, segment)| segment.upgrade()).collect()
+/// The segments without memory.
+pub(super) fn presences() -> Vec<SharedSegment> {
+    let Ok(registry) = REGISTRY.lock() else { return Vec::new() };
+    let sockets = registry.segments.iter().filter(|(id, _)| id.content() == Content::Socket);
+    sockets.filter_map(|(_, segment)| segment.upgrade()).collect()
+}
+
+/// Forgets a segment, so that a handle to it leads to another descriptor.
+pub(super) fn forget(id: SegmentId) {
+    if let Ok(mut registry) = REGISTRY.lock() {
+        registry.segments.remove(&id);
+    }
 }
 
 /// All segments that are mapped here.
@@ -52,7 +59,9 @@ pub(super) fn all() -> Vec<SharedSegment> {
 pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
     let mut registry = REGISTRY.lock()?;
     let known = registry.segments.get(&segment.id()).and_then(WeakSegment::upgrade);
-    if known.is_none() {
+    let is_absent = |known: &SharedSegment| !known.is_present();
+    let absent = known.as_ref().is_some_and(is_absent);
+    if known.is_none() || absent {
         if registry.segments.len() >= registry.sweep_at {
             registry.segments.retain(|_, segment| segment.is_alive());
             registry.sweep_at = 2 * registry.segments.len() + 32;
@@ -60,5 +69,5 @@ pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
         registry.segments.insert(segment.id(), segment.downgrade());
     }
     drop(registry); // before one of the two is unmapped
-    Ok(known.unwrap_or(segment))
+    Ok(known.filter(|_| !absent).unwrap_or(segment))
 }

@@ -184,10 +184,11 @@ impl SharedSegment {
         }
     }
 
-    /// Takes the notices of the peer: until the next one this is not readable.
-    pub fn take_notices(&self) {
+    /// Takes one notice of the peer, if there are more than `left`. Without any this is not
+    /// readable.
+    pub fn take_notice(&self, left: usize) {
         if let File::Socket(end) = &self.0.file {
-            end.take_notices();
+            end.take_notice(left);
         }
     }
 
@@ -202,8 +203,7 @@ impl SharedSegment {
     }
 
     /// Whether this process counts as one that has it: not if the program has closed its
-    /// descriptor, or [`abandon_presences`](Self::abandon_presences) has. `true` for segments with
-    /// memory.
+    /// descriptor, or it was [abandoned](Self::abandon). `true` for segments with memory.
     #[must_use]
     pub fn is_present(&self) -> bool {
         match &self.0.file {
@@ -219,23 +219,32 @@ impl SharedSegment {
         matches!(self.0.file, File::Socket(_))
     }
 
-    /// Whether this process has any of a [pair](Self::presence_pair).
+    /// Those of [pairs](Self::presence_pair) that this process has.
     #[must_use]
-    pub fn any_presence() -> bool {
-        registry::all().iter().any(Self::is_presence)
+    pub fn presences() -> Vec<Self> {
+        registry::presences()
     }
 
-    /// In a forked child: makes those of [pairs](Self::presence_pair) that were inherited count no
-    /// more, but for the ones to `keep`. Each stays usable, but does not see the end of the other
-    /// side.
-    pub fn abandon_presences(keep: impl Fn(SegmentId) -> bool) {
-        for segment in registry::take_sockets(|id| !keep(id)) {
-            if let File::Socket(end) = &segment.0.file {
-                end.close();
-            }
-            // Its owner in the parent's memory is never dropped, and neither is this one: the
-            // child would tell watchers of its parent.
-            std::mem::forget(segment);
+    /// In a forked child: makes this one of a [pair](Self::presence_pair), which was inherited,
+    /// count no more. It is never readable then, says nothing of its peer, and cannot be sent; a
+    /// handle that comes by a message leads to one of its own. Nothing for segments with memory.
+    pub fn abandon(&self) {
+        if let File::Socket(end) = &self.0.file {
+            end.abandon();
+            registry::forget(self.id());
+        }
+    }
+
+    /// A further descriptor of one of a [pair](Self::presence_pair); `None` for segments with
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when descriptors are used up, or the program has closed that one.
+    pub fn duplicate_presence(&self) -> Result<Option<OwnedFd>, Error> {
+        match &self.0.file {
+            File::Socket(end) => end.duplicate().map(Some),
+            File::Memory { .. } => Ok(None),
         }
     }
 

@@ -6,41 +6,33 @@
 //! its own yet. What is written to the sockets says no more than that there is news.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     mem::ManuallyDrop,
     os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::stat::{SFlag, fstat},
-    unistd::close,
 };
 
 use crate::{Error, segment::above_standard, sys};
 
 #[derive(Debug)]
 pub(super) struct SocketEnd {
-    socket: ManuallyDrop<UnixStream>,
+    socket: ManuallyDrop<OwnedFd>,
     /// Device and inode of the socket.
     file: (u64, u64),
-    /// Whether this process, a forked child, has closed the copy that it inherited.
-    closed: AtomicBool,
 }
 
 impl SocketEnd {
     /// The ends of a fresh pair.
     pub(super) fn pair() -> Result<(Self, Self), Error> {
-        let failed = |source: io::Error| Error::os("making a pair of sockets", source);
-        let (one, other) = UnixStream::pair().map_err(failed)?;
-        for end in [&one, &other] {
-            end.set_nonblocking(true).map_err(failed)?;
-        }
-        Ok((Self::new(one.into())?, Self::new(other.into())?))
+        let (one, other) = sockets()?;
+        Ok((Self::new(one)?, Self::new(other)?))
     }
 
     /// The end behind a descriptor that was sent here; `None` if that is no socket.
@@ -57,15 +49,13 @@ impl SocketEnd {
     fn new(fd: OwnedFd) -> Result<Self, Error> {
         let fd = above_standard(fd)?;
         let stat = fstat(&fd).map_err(|source| Error::os("looking at a socket", source))?;
-        let (socket, closed) = (ManuallyDrop::new(UnixStream::from(fd)), AtomicBool::new(false));
-        Ok(Self { socket, file: (stat.st_dev, stat.st_ino), closed })
+        Ok(Self { socket: ManuallyDrop::new(fd), file: (stat.st_dev, stat.st_ino) })
     }
 
     /// Whether the number still leads to this socket: a program that closes all descriptors, as
-    /// daemons do, may have given it to a file of its own.
+    /// daemons do, may have given it to a file of its own, and an abandoned end has another there.
     pub(super) fn is_intact(&self) -> bool {
-        !self.closed.load(SeqCst)
-            && fstat(&*self.socket).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+        fstat(&*self.socket).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
     }
 
     /// Whether no process has the other end any more; `false` where this process has closed its
@@ -74,29 +64,44 @@ impl SocketEnd {
         self.is_intact() && sys::is_hung_up(self.as_fd())
     }
 
-    /// Makes the other end readable.
+    /// Makes the other end readable. Without room it is that already.
     pub(super) fn notify(&self) {
         if self.is_intact() {
-            // Without room it is readable already; and a peer that is gone needs no notice.
-            let _ = (&*self.socket).write(&[0]);
+            sys::send_byte(self.as_fd());
         }
     }
 
-    /// Takes all notices, so that this end is not readable until the next one.
-    pub(super) fn take_notices(&self) {
-        while self.is_intact() && (&*self.socket).read(&mut [0; 4096]).is_ok_and(|count| count > 0)
+    /// Takes one notice, if there are more than `left`.
+    pub(super) fn take_notice(&self, left: usize) {
+        if self.is_intact() {
+            sys::take_byte(self.as_fd(), left);
+        }
+    }
+
+    /// A further descriptor of this end.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd, Error> {
+        if !self.is_intact() {
+            return Err(Error::os("finding a socket by its descriptor", nix::errno::Errno::EBADF));
+        }
+        self.socket.try_clone().map_err(|source| Error::os("cloning a socket", source))
+    }
+
+    /// Lets go of the end, which counts as had by this process no more. Its number stays taken, by
+    /// a socket that is never readable, since borrowed descriptors may have it.
+    pub(super) fn abandon(&self) {
+        if self.is_intact()
+            && let Ok((never_readable, peer)) = sockets()
         {
+            sys::replace(self.as_fd(), never_readable.as_fd());
+            std::mem::forget(peer);
         }
     }
+}
 
-    /// Closes the copy of this process, which does not count any more.
-    pub(super) fn close(&self) {
-        if self.is_intact() && !self.closed.swap(true, SeqCst) {
-            // Its owner is in memory that the parent works with; it sees by the flag that it has
-            // nothing to close.
-            let _ = close(self.socket.as_raw_fd());
-        }
-    }
+fn sockets() -> Result<(OwnedFd, OwnedFd), Error> {
+    let failed = |source: io::Error| Error::os("making a pair of sockets", source);
+    let (one, other) = UnixStream::pair().map_err(failed)?;
+    Ok((one.into(), other.into()))
 }
 
 impl AsFd for SocketEnd {
@@ -120,6 +125,10 @@ mod tests {
 
     use super::*;
 
+    fn is_readable(end: &SocketEnd) -> bool {
+        !sys::readable_within(&[end.as_fd()], Duration::ZERO).unwrap().is_empty()
+    }
+
     #[test]
     fn an_end_sees_that_the_other_one_is_gone() {
         let (one, other) = SocketEnd::pair().unwrap();
@@ -128,30 +137,34 @@ mod tests {
         assert!(!one.is_peer_gone());
         drop(other);
         assert!(one.is_peer_gone(), "also behind a notice");
-    }
-
-    #[test]
-    fn a_notice_makes_the_other_end_readable_until_it_is_taken() {
-        let (one, other) = SocketEnd::pair().unwrap();
-        let is_readable = || sys::first_readable(&[one.as_fd()], Duration::ZERO).unwrap().is_some();
-        // More than the socket has room for.
-        for notices in [1, 100_000] {
-            assert!(!is_readable());
-            (0..notices).for_each(|_| other.notify());
-            assert!(is_readable());
-            one.take_notices();
-        }
-        drop(other);
-        assert!(is_readable());
-        one.take_notices();
         one.notify();
     }
 
     #[test]
-    fn an_end_that_was_closed_does_not_count() {
+    fn notices_make_the_other_end_readable_until_they_are_taken() {
         let (one, other) = SocketEnd::pair().unwrap();
-        other.close();
+        assert!(!is_readable(&one));
+        (0..2).for_each(|_| other.notify());
+        one.take_notice(1);
+        one.take_notice(1);
+        assert!(is_readable(&one), "one is left");
+        one.take_notice(0);
+        one.take_notice(0);
+        assert!(!is_readable(&one));
+        // More than the socket has room for.
+        (0..100_000).for_each(|_| other.notify());
+        assert!(is_readable(&one));
+        drop(other);
+        assert!(is_readable(&one));
+    }
+
+    #[test]
+    fn an_abandoned_end_does_not_count_and_is_never_readable() {
+        let (one, other) = SocketEnd::pair().unwrap();
+        other.abandon();
         assert!(one.is_peer_gone() && !other.is_peer_gone() && !other.is_intact());
-        other.close();
+        one.notify();
+        assert!(!is_readable(&other) && other.duplicate().is_err());
+        other.abandon();
     }
 }

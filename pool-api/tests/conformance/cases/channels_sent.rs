@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_api::{Process, SharedEvent, StartMethod};
+use pool_api::{CancelToken, Process, SharedEvent, StartMethod};
 use pool_ipc::channel::{
     ChannelBuilder, Duplex, JoinableQueue, Receiver, RecvError, Sender, channel, duplex,
 };
@@ -15,6 +15,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("channels_sent_count_on_their_way", on_their_way),
     Case::new("channels_sent_end_with_their_worker", end_with_their_worker).processes(),
     Case::new("channels_sent_end_with_their_item", end_with_their_item),
+    Case::new("channels_sent_end_with_an_overdue_item", end_with_an_overdue_item).processes(),
+    Case::new("channels_sent_end_with_a_cancelled_item", end_with_a_cancelled_item).processes(),
+    Case::new("channels_sent_end_with_a_retired_worker", end_with_a_retired_worker).processes(),
+    Case::new("channels_sent_end_where_a_process_drops_them", end_where_dropped),
     Case::new("channels_sent_in_a_shared_value", in_a_shared_value),
     Case::new("channels_sent_both_ways", both_ways),
     Case::new("channels_sent_as_joinable_queues", joinable_queues),
@@ -131,6 +135,71 @@ fn end_with_their_item(method: StartMethod) -> Outcome {
     go.set();
     running.get()?;
     assert!(rest(&receiver).is_empty());
+    Ok(())
+}
+
+/// Sends a message, and goes on for ever.
+fn send_and_stay(sender: Sender<u64>) {
+    sender.send(1).expect("it is open");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// No further call reads that the worker was killed.
+fn end_with_an_overdue_item(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for call in 0..3 {
+        let (sender, receiver) = channel::<u64>(4)?;
+        let limit = Duration::from_millis(100);
+        let overdue = match call {
+            0 => pool.task(sender).task_timeout(limit).apply(send_and_stay),
+            1 => pool.task(sender).task_timeout(limit).apply_async(send_and_stay)?.get(),
+            _ => pool.tasks([sender]).task_timeout(limit).map(send_and_stay).map(drop),
+        };
+        assert!(overdue.is_err());
+        assert_eq!(rest(&receiver), [1]);
+    }
+    Ok(())
+}
+
+fn end_with_a_cancelled_item(method: StartMethod) -> Outcome {
+    let (pool, token) = (pool(method, 2)?, CancelToken::new()?);
+    let (sender, receiver) = channel::<u64>(4)?;
+    let calls = pool.tasks([sender]).cancel_token(&token).kill_running(Duration::ZERO);
+    let running = calls.map_async(send_and_stay)?;
+    assert_eq!(receiver.recv_timeout(SOON)?, 1);
+    token.cancel();
+    assert!(running.get().is_err());
+    assert!(rest(&receiver).is_empty());
+    Ok(())
+}
+
+/// A worker that has returned an endpoint ends, and no further call reads that.
+fn end_with_a_retired_worker(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).worker_lifespan(1).build()?;
+    for _ in 0..2 {
+        let (sender, receiver) = channel::<u64>(4)?;
+        drop(pool.apply(sender, |sender: Sender<u64>| sender)?);
+        assert!(rest(&receiver).is_empty());
+    }
+    Ok(())
+}
+
+/// The program has a further copy while the process begins.
+fn end_where_dropped(method: StartMethod) -> Outcome {
+    let (go, (sender, receiver)) = (SharedEvent::new()?, channel::<u64>(4)?);
+    let act = |(sender, go): (Sender<u64>, SharedEvent)| {
+        sender.send(1).expect("it is open");
+        drop(sender);
+        go.wait();
+    };
+    let argument = (sender.clone(), go.clone());
+    let mut process = Process::builder().start_method(method).spawn(act, argument)?;
+    drop(sender);
+    assert_eq!(rest(&receiver), [1]);
+    go.set();
+    process.join_timeout(SOON)?;
     Ok(())
 }
 
