@@ -162,7 +162,7 @@
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
 // * `manager/`: a pool that is fed with single items and asked for single results.
-// * `channel.rs`: the names of channels.
+// * `channel/`: the names of channels, and their ends for executors.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.

@@ -42,6 +42,18 @@
 //! value, has copies of all endpoints that there are at the fork, also of those that were not
 //! captured. These count until the process ends.
 //!
+//! # What to know
+//!
+//! * A channel is bounded: tasks that send more than it holds wait for a reader. Read beside the
+//!   call, in another thread or with [`map_async`](crate::Call::map_async): after a `map` that
+//!   waits for them no reader comes.
+//! * A sender in a [shared value](crate::Builder::shared) counts as long as the workers live, one
+//!   in an item until the item has ended, and one behind `with` until its call has.
+//! * At most 64 processes take part at a time: those that send, or receive messages that are no
+//!   plain numbers. A further one gets [`ProcessFault::TooMany`].
+//! * Messages carry no endpoints and no handles of shared objects: [`SendError::Encode`].
+//! * Each copy of a [`JoinableQueue`] sends and receives, so its readers see no end: tell them.
+//!
 //! `cargo run --example pipeline` is a program of three processes in a row, one of which is killed.
 
 #[cfg(feature = "async")]

@@ -63,8 +63,8 @@ pub enum SendError<T> {
     Encode {
         /// The message.
         message: T,
-        /// The reason. [`WireFault::Segment`] for handles of shared objects, which do not cross by
-        /// channels.
+        /// The reason. [`WireFault::Segment`] for handles of shared objects and ends of channels,
+        /// which do not cross by channels.
         fault: WireFault,
     },
     /// This process cannot take part.

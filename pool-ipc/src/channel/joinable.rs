@@ -30,6 +30,9 @@ use crate::Wire;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// Each copy sends and receives, so none sees an end: tell those that only take messages out when
+/// they are to stop, by a message for example.
+///
 /// What a process has received and not done when it ends, or drops its last copy of the queue, is
 /// lost and counted ([`lost`](Self::lost)), and no [`join`](Self::join) waits for it. (One that is
 /// killed in the very moment of an attempt to receive may count for one too many.) A process that

@@ -26,8 +26,9 @@
 //! counts from the fork on, whether it is used or not, until it is dropped, or its process ends or
 //! becomes another program (`exec`). So drop in each process the endpoints that it does not use;
 //! and a child that leaves without destructors, by `_exit`, drops all of its own.
-//! [`SharedSegment::abandon_presences`](pool_shm::SharedSegment::abandon_presences) makes those
-//! count no more that a child does not know of. Each side takes one descriptor of each process that
+//! [`SharedSegment::abandon`](pool_shm::SharedSegment::abandon) makes those of
+//! [`SharedSegment::presences`](pool_shm::SharedSegment::presences) count no more that a child does
+//! not know of. Each side takes one descriptor of each process that
 //! has endpoints of it. A program that closes all descriptors closes these, too: its copies count
 //! no more, it does not see the end of the other side, and they cannot be sent.
 //!

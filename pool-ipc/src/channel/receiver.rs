@@ -22,8 +22,8 @@ use super::{
 };
 use crate::Wire;
 
-/// An end of a channel that messages are received by. Clones, and copies in forked processes, take
-/// messages of the same channel: each message is received once.
+/// An end of a channel that messages are received by. Clones, copies in forked processes, and those
+/// that were sent to others take messages of the same channel: each message is received once.
 ///
 /// ```
 /// let (sender, receiver) = pool_ipc::channel::channel::<u64>(10)?;

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::Wire;
 
-/// An end of a channel that messages are sent by. Clones, and copies in forked processes, send to
-/// the same receivers.
+/// An end of a channel that messages are sent by. Clones, copies in forked processes, and those
+/// that were sent to others send to the same receivers.
 ///
 /// ```
 /// let (sender, receiver) = pool_ipc::channel::channel::<String>(10)?;

@@ -68,7 +68,8 @@ impl fmt::Display for SegmentFault {
         f.write_str(match self {
             Self::Gone => "the shared segment of this handle is gone",
             Self::NotCarried => {
-                "a handle to a shared object can be sent in a message only, not stored as bytes"
+                "a handle to a shared object, or an end of a channel, goes to other processes by a pool or \
+                 as the argument of one, not by a channel or stored as bytes"
             }
             Self::NotSent => "the message names a shared segment that did not come with it",
             Self::NotASegment => "the descriptor leads to no segment of shared objects",
