@@ -5,7 +5,6 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
-    process,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 
 use crate::{
     error::Error,
-    watcher::{Awaited, Watcher},
+    watcher::{Awaited, WatcherHandle},
 };
 
 /// How long a task waits before it looks again: an endpoint that is killed between its step and
@@ -24,8 +23,7 @@ const LONGEST: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct AwaitedEndpoint<E: AsFd + Send + Sync + 'static> {
     endpoint: Arc<Watched<E>>,
-    /// The watcher, and the process that it is of.
-    watcher: Option<(Arc<Watcher>, u32)>,
+    watcher: Option<WatcherHandle>,
     /// Whether a task waits.
     is_watched: bool,
 }
@@ -75,35 +73,26 @@ impl<E: AsFd + Send + Sync + 'static> AwaitedEndpoint<E> {
     }
 
     fn watch(&mut self, context: &Context<'_>) -> Result<(), Error> {
-        self.forget_that_of_parent();
+        if self.watcher.as_ref().is_none_or(|watcher| watcher.here().is_none()) {
+            self.watcher = Some(WatcherHandle::new()?);
+        }
         let awaited: Arc<dyn Awaited> = self.endpoint.clone();
-        let (watcher, _) = match self.watcher.take() {
-            Some(present) => present,
-            None => (Watcher::get()?, 0),
-        };
         // Asked for its descriptor, the endpoint is told of what comes from now on.
         let _ = awaited.fd();
-        let watched = watcher.watch(&awaited, context.waker());
+        let watcher = self.watcher.as_ref().and_then(WatcherHandle::here);
+        let watched = watcher.map_or(Ok(()), |watcher| watcher.watch(&awaited, context.waker()));
         self.is_watched = watched.is_ok();
-        self.watcher = Some((watcher, process::id()));
         watched
-    }
-
-    /// In a forked child: leaves the watcher of its parent, whose thread is not here.
-    fn forget_that_of_parent(&mut self) {
-        if self.watcher.as_ref().is_some_and(|(_, of)| *of != process::id()) {
-            std::mem::forget(self.watcher.take());
-        }
     }
 
     /// Forgets the waker of a task that waits no more.
     fn stop(&mut self) {
-        self.forget_that_of_parent();
-        if let Some((watcher, _)) = self.watcher.as_ref().filter(|_| self.is_watched) {
+        let watcher = self.watcher.as_ref().and_then(WatcherHandle::here);
+        if let Some(watcher) = watcher.filter(|_| self.is_watched) {
             let awaited: Arc<dyn Awaited> = self.endpoint.clone();
             watcher.forget(&awaited);
-            self.is_watched = false;
         }
+        self.is_watched = false;
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    mem::ManuallyDrop,
     os::fd::{AsFd, BorrowedFd},
     process,
     sync::{Arc, Mutex, Weak},
@@ -50,6 +51,35 @@ impl fmt::Debug for Watcher {
     }
 }
 
+/// Keeps the watcher of this process. In a forked child it leaves that of the parent, whose thread
+/// is not there.
+#[derive(Debug)]
+pub(crate) struct WatcherHandle {
+    watcher: ManuallyDrop<Arc<Watcher>>,
+    process: u32,
+}
+
+impl WatcherHandle {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let watcher = ManuallyDrop::new(Watcher::get()?);
+        Ok(Self { watcher, process: process::id() })
+    }
+
+    /// The watcher, unless it is that of the process that this one was forked from.
+    pub(crate) fn here(&self) -> Option<&Arc<Watcher>> {
+        (self.process == process::id()).then_some(&*self.watcher)
+    }
+}
+
+impl Drop for WatcherHandle {
+    fn drop(&mut self) {
+        if self.here().is_some() {
+            // SAFETY: dropped here once and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.watcher) }
+        }
+    }
+}
+
 /// What is awaited, and by which task.
 struct Entry {
     awaited: Arc<dyn Awaited>,
@@ -71,7 +101,7 @@ static WATCHER: Mutex<(u32, Weak<Watcher>)> = Mutex::new((0, Weak::new()));
 
 impl Watcher {
     /// The watcher of this process.
-    pub(crate) fn get() -> Result<Arc<Self>, Error> {
+    fn get() -> Result<Arc<Self>, Error> {
         let mut present = lock(&WATCHER);
         let here = process::id();
         // That of the process that this one was forked from has no thread here.

@@ -1,11 +1,14 @@
 //! Locks between processes: what they keep apart, what a fork copies, and which holders count as
 //! dead.
 
+#[path = "support/holders.rs"]
+mod holders;
 #[path = "support/processes.rs"]
 mod processes;
 
 use std::{io, mem, thread, time::Duration};
 
+use holders::{holder, kill_and_reap};
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
@@ -106,25 +109,6 @@ fn children_sign_for_themselves() {
     let child = start(|| mem::forget(mutex.lock().expect("had")));
     finish(child);
     assert!(matches!(mutex.lock_timeout(LONG), Err(LockError::HolderDied(_))));
-}
-
-/// A child that calls `holds` and then does nothing for ever.
-fn holder(holds: impl FnOnce()) -> Pid {
-    let ready = SharedEvent::new().expect("event");
-    let child = start(|| {
-        holds();
-        ready.set();
-        loop {
-            thread::park();
-        }
-    });
-    assert!(ready.wait_timeout(LONG));
-    child
-}
-
-fn kill_and_reap(child: Pid) {
-    kill(child, Signal::SIGKILL).expect("kill");
-    assert_eq!(end_of(child), WaitStatus::Signaled(child, Signal::SIGKILL, false));
 }
 
 fn stopped_is_not_dead() {

@@ -1,6 +1,8 @@
 //! Mutexes that their own thread may take again, between processes: what they keep apart, what a
 //! fork copies, and what is left of a holder that dies or replaces its program.
 
+#[path = "support/holders.rs"]
+mod holders;
 #[path = "support/processes.rs"]
 mod processes;
 
@@ -11,20 +13,19 @@ use std::{
         unix::process::CommandExt,
     },
     process::Command,
-    thread,
     time::Duration,
 };
 
+use holders::{holder, kill_and_reap};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::{
         signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::Pid,
 };
 use pool_shm::{LockError, SegmentId, SharedEvent, SharedReentrantMutex, SharedSegment};
-use processes::{end_of, finish, run, start};
+use processes::{finish, run, start};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -80,25 +81,6 @@ fn processes_add_up() {
     let children = [(); 4].map(|()| start(|| (0..5_000).for_each(|_| change(&mutex))));
     children.into_iter().for_each(finish);
     assert_eq!(mutex.lock().expect("had").get(), [20_000; 2]);
-}
-
-/// A child that calls `holds` and then does nothing for ever.
-fn holder(holds: impl FnOnce()) -> Pid {
-    let ready = SharedEvent::new().expect("event");
-    let child = start(|| {
-        holds();
-        ready.set();
-        loop {
-            thread::park();
-        }
-    });
-    assert!(ready.wait_timeout(LONG));
-    child
-}
-
-fn kill_and_reap(child: Pid) {
-    kill(child, Signal::SIGKILL).expect("kill");
-    assert_eq!(end_of(child), WaitStatus::Signaled(child, Signal::SIGKILL, false));
 }
 
 fn others_wait_for_the_last_guard() {

@@ -13,7 +13,7 @@ use pool_ipc::Wire;
 use super::handle::Process;
 use crate::{
     error::Error,
-    watcher::{Awaited, Watcher},
+    watcher::{Awaited, WatcherHandle},
 };
 
 /// A descriptor that is readable once the process has ended, for `poll`, `epoll` and an executor's
@@ -67,14 +67,14 @@ impl<R: Wire> Future for Process<R> {
             }
         }
         let running: Arc<dyn Awaited> = this.running();
-        let watched = match &this.watcher {
-            Some(watcher) => watcher.watch(&running, context.waker()),
-            None => Watcher::get().and_then(|watcher| {
-                let watched = watcher.watch(&running, context.waker());
-                this.watcher = Some(watcher);
-                watched
-            }),
-        };
+        if this.watcher.as_ref().is_none_or(|watcher| watcher.here().is_none()) {
+            match WatcherHandle::new() {
+                Ok(handle) => this.watcher = Some(handle),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let watcher = this.watcher.as_ref().and_then(WatcherHandle::here);
+        let watched = watcher.map_or(Ok(()), |watcher| watcher.watch(&running, context.waker()));
         match watched {
             Ok(()) => Poll::Pending,
             Err(error) => {

@@ -12,7 +12,7 @@ use crate::{
     error::{Cause, Error, ProcessError},
     stack::with_room,
     start_method::StartMethod,
-    watcher::{Awaited, Watcher},
+    watcher::{Awaited, WatcherHandle},
 };
 
 /// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).
@@ -46,7 +46,7 @@ pub struct Process<R: Wire> {
     run: Run<R>,
     method: StartMethod,
     /// The thread that watches it, while it is awaited.
-    pub(super) watcher: Option<Arc<Watcher>>,
+    pub(super) watcher: Option<WatcherHandle>,
 }
 
 enum Run<R> {
@@ -292,7 +292,9 @@ impl<R: Wire> Process<R> {
 
     /// Ends the watch of an awaited process.
     pub(super) fn stop_watching(&mut self) {
-        if let Some(watcher) = self.watcher.take() {
+        if let Some(handle) = self.watcher.take()
+            && let Some(watcher) = handle.here()
+        {
             let awaited: Arc<dyn Awaited> = self.running();
             watcher.forget(&awaited);
         }
@@ -302,8 +304,6 @@ impl<R: Wire> Process<R> {
 impl<R: Wire> Drop for Process<R> {
     fn drop(&mut self) {
         if !self.is_mine() {
-            // The thread is not in this process.
-            std::mem::forget(self.watcher.take());
             return;
         }
         self.stop_watching();

@@ -1,11 +1,10 @@
 //! What has an idle session looked at.
 //!
-//! Invariant: it keeps nothing alive; in a forked child it leaves the thread, which is not there.
+//! Invariant: it keeps no session alive.
 
 use std::{
     fmt,
     os::fd::{AsFd, BorrowedFd},
-    process,
     sync::{Arc, Weak},
     task::{Wake, Waker},
     time::Duration,
@@ -14,7 +13,7 @@ use std::{
 use crate::{
     error::{Error, OrResources},
     os::{self, Listed},
-    watcher::{Awaited, Watcher},
+    watcher::{Awaited, WatcherHandle},
 };
 
 /// How long an endpoint may count that a worker had which has ended.
@@ -26,9 +25,8 @@ pub(super) trait LookWhileIdle: Send + Sync {
 }
 
 pub(super) struct IdleWatch {
-    watcher: Option<Arc<Watcher>>,
+    watcher: WatcherHandle,
     idle: Arc<Idle>,
-    process: u32,
 }
 
 /// An idle session, for the watcher.
@@ -61,23 +59,15 @@ impl IdleWatch {
         let counter = os::new_counter().and_then(Listed::new);
         let counter = counter.or_resources("watching an idle pool")?;
         let idle = Arc::new(Idle { session, counter });
-        Ok(Self { watcher: Some(Watcher::get()?), idle, process: process::id() })
+        Ok(Self { watcher: WatcherHandle::new()?, idle })
     }
 
     /// What has the session look once, after a pause.
     pub(super) fn begin(&self) -> impl FnOnce() -> Result<(), Error> + use<> {
-        let (watcher, idle) = (self.watcher.clone(), self.idle.clone());
+        let (watcher, idle) = (self.watcher.here().cloned(), self.idle.clone());
         move || {
             let awaited: Arc<dyn Awaited> = idle.clone();
             watcher.map_or(Ok(()), |watcher| watcher.watch(&awaited, &Waker::from(idle)))
-        }
-    }
-}
-
-impl Drop for IdleWatch {
-    fn drop(&mut self) {
-        if self.process != process::id() {
-            std::mem::forget(self.watcher.take());
         }
     }
 }

@@ -198,11 +198,11 @@ impl Endpoint {
         role: Role,
         presence: SharedSegment,
     ) -> Result<Arc<Self>, SegmentFault> {
-        let block = memory.block.clone();
-        let again = Memory::open(block, memory.ring.stride, memory.has_regions())?;
-        let channel = known::channel(memory.block.segment().id(), || Channel::of_other(memory))?;
+        let (id, mut memory) = (memory.block.segment().id(), Some(memory));
+        let make = || Channel::of_other(memory.take().expect("called once"));
+        let channel = known::channel(id, make)?;
         // What this process knows already was not checked for this handle.
-        if channel.memory != again {
+        if memory.is_some_and(|memory| memory != channel.memory) {
             return Err(SegmentFault::OtherElement);
         }
         let endpoint = Self::known(channel.clone(), role, presence)?;

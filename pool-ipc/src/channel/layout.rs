@@ -227,11 +227,6 @@ impl Memory {
         Self { header, ring, blocks, region_bytes, counts_until_done, regions_at, block }
     }
 
-    /// Whether messages may lie in regions.
-    pub(super) fn has_regions(&self) -> bool {
-        self.region_bytes > 0
-    }
-
     /// The `len` bytes at `offset` of the region at `place`, if they lie in it.
     pub(super) fn range(&self, place: usize, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let within = offset.checked_add(len)? <= self.region_bytes && place < MAX_PARTIES;

@@ -28,9 +28,9 @@
 //! and a child that leaves without destructors, by `_exit`, drops all of its own.
 //! [`SharedSegment::abandon`](pool_shm::SharedSegment::abandon) makes those of
 //! [`SharedSegment::presences`](pool_shm::SharedSegment::presences) count no more that a child does
-//! not know of. Each side takes one descriptor of each process that
-//! has endpoints of it. A program that closes all descriptors closes these, too: its copies count
-//! no more, it does not see the end of the other side, and they cannot be sent.
+//! not know of. Each side takes one descriptor of each process that has endpoints of it, and the
+//! channel one more. A program that closes all descriptors closes these, too: its copies count no
+//! more, it does not see the end of the other side, and they cannot be sent.
 //!
 //! # Processes that are killed
 //!

@@ -51,7 +51,7 @@ enum Watched<'a> {
 }
 
 impl Watched<'_> {
-    fn has_message(&self) -> bool {
+    fn has_news(&self) -> bool {
         matches!(self, Self::Receiver(endpoint, _) if endpoint.has_news(Look::Quick))
     }
 }
@@ -167,7 +167,7 @@ impl<'a> Select<'a> {
             }
         }
         // What came before a notice was taken.
-        if self.watched.iter().any(Watched::has_message) {
+        if self.watched.iter().any(Watched::has_news) {
             return Ok(());
         }
         if files.is_empty() {

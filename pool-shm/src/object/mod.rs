@@ -6,7 +6,8 @@
 //!
 //! * `segment.rs`: a segment as this process sees it; `layout.rs`: its layout, a slotted page.
 //! * `identity.rs`: its identity; `registry.rs`: the segments that this process has mapped.
-//! * `socket_end.rs`: a segment without memory, which tells of its presence.
+//! * `presence.rs`: segments without memory, which tell of their presence; `socket_end.rs`: the
+//!   sockets that do so.
 //! * `block.rs`: a handle to the memory of one object; `heap.rs`: places new objects.
 //! * `fault.rs`: why a handle that came from another process is refused.
 //! * `watchers.rs`: the watchers that are told when this process lets a segment go.
@@ -18,6 +19,7 @@ mod heap;
 mod identity;
 mod layout;
 mod per_process;
+mod presence;
 mod registry;
 mod segment;
 mod socket_end;

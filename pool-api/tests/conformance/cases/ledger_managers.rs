@@ -232,7 +232,7 @@ fn scopes(method: StartMethod) -> Outcome {
         manager.get_all().into_iter().sum::<Result<u64, _>>()
     })??;
     assert_eq!(sum, 90);
-    // The same by hand.
+    // By hand.
     let manager = of(method, 2, f).ordered(true).build()?;
     manager.start()?;
     manager.put(1)?;
