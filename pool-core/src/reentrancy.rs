@@ -61,8 +61,10 @@ struct Outer {
 
 #[derive(Debug, Default)]
 struct Frames {
-    /// Each with the flag that is set when it is over, if another thread has a copy of the frame.
-    own: Vec<(Frame, Option<Arc<AtomicBool>>)>,
+    own: Vec<Frame>,
+    /// For each of the first frames, of which other threads have copies, the flag that is set when
+    /// it is over. (Copies are made of all frames at a time.)
+    copied: Vec<Arc<AtomicBool>>,
     brought: Vec<Within>,
 }
 
@@ -84,18 +86,39 @@ pub(crate) struct Brought(bool);
 
 impl Frames {
     const fn none() -> Self {
-        Self { own: Vec::new(), brought: Vec::new() }
+        Self { own: Vec::new(), copied: Vec::new(), brought: Vec::new() }
     }
 
     fn any(&self, mut is_it: impl FnMut(&Frame) -> bool) -> bool {
-        self.own.iter().any(|(frame, _)| is_it(frame))
-            || self.outer().any(|outer| is_it(&outer.frame))
+        self.own.iter().any(&mut is_it) || self.outer().any(|outer| is_it(&outer.frame))
+    }
+
+    /// Ends the last frame of this thread.
+    #[inline]
+    fn pop(&mut self) {
+        self.own.pop();
+        if self.copied.len() > self.own.len() {
+            self.tell_copies();
+        }
+    }
+
+    /// Tells the threads that have a copy of the last frame that it is over.
+    #[cold]
+    fn tell_copies(&mut self) {
+        if let Some(over) = self.copied.pop() {
+            over.store(true, Ordering::Release); // pairs with the Acquire in `outer`
+        }
+    }
+
+    /// Notes that copies are made of all frames of this thread.
+    fn note_copies(&mut self) {
+        self.copied.resize_with(self.own.len(), Arc::default);
     }
 
     /// The frames of other threads that are not over.
     fn outer(&self) -> impl Iterator<Item = &Outer> {
         let all = self.brought.iter().filter_map(|within| within.0.as_deref()).flatten();
-        // Acquire: pairs with the Release in `InCall::drop`.
+        // Acquire: pairs with the Release in `tell_copies`.
         all.filter(|outer| !outer.over.load(Ordering::Acquire))
     }
 }
@@ -122,7 +145,7 @@ impl InCall {
     fn enter_for(backend: usize, what: Inside, future: *const ()) -> Self {
         let frame = Frame { backend, what, future: future.addr() };
         // Where there is no list, nothing is noted, and `drop` removes nothing.
-        among((), |frames| frames.own.push((frame, None)));
+        among((), |frames| frames.own.push(frame));
         Self
     }
 }
@@ -131,9 +154,7 @@ impl Drop for InCall {
     #[inline]
     fn drop(&mut self) {
         // Frames nest, so the last one ends first.
-        if let Some((_, Some(over))) = among(None, |frames| frames.own.pop()) {
-            over.store(true, Ordering::Release); // pairs with the Acquire in `Frames::outer`
-        }
+        among((), Frames::pop);
     }
 }
 
@@ -146,9 +167,9 @@ impl Within {
             }
             let thread = thread::current().id();
             let mut all: Vec<_> = frames.outer().cloned().collect();
-            all.extend(frames.own.iter_mut().map(|(frame, over)| {
-                let over = over.get_or_insert_default().clone();
-                let mut frame = *frame;
+            frames.note_copies();
+            all.extend(frames.own.iter().zip(&frames.copied).map(|(frame, over)| {
+                let (mut frame, over) = (*frame, over.clone());
                 if frame.what == Inside::Callback {
                     // Only the thread that runs the callbacks can resign.
                     frame.what = Inside::Call;

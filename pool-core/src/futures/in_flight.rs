@@ -1,11 +1,7 @@
 //! The calls of a queue for processes: those that wait to be sent, those under way, and how many
 //! may be under way.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     MOST_WAITING,
@@ -15,6 +11,7 @@ use crate::{
     engine::{Pace, Window},
     error::Error,
     ids::{ItemIndex, WorkerId},
+    os::coarse_now,
     session::{Buffers, ResultBatch, Session},
 };
 
@@ -52,7 +49,7 @@ struct Sent {
 pub(super) struct InFlight {
     pub(super) waiting: Waiting,
     /// Since when a thread has had a call from the line that it has not handed over yet.
-    line_held_since: Option<Instant>,
+    line_held_since: Option<Duration>,
     /// Calls by index; indices are used again.
     sent: Vec<Option<Sent>>,
     free: Vec<usize>,
@@ -127,7 +124,7 @@ impl InFlight {
         if self.is_line_held() || !self.admits_first() {
             return None;
         }
-        self.line_held_since = Some(Instant::now());
+        self.line_held_since = Some(coarse_now());
         self.waiting.pop_front()
     }
 
@@ -139,7 +136,7 @@ impl InFlight {
     /// Whether another thread has a call from the line that it has not handed over yet.
     #[inline]
     pub(super) fn is_line_held(&self) -> bool {
-        self.line_held_since.is_some_and(|since| since.elapsed() < LINE_HELD_FOR)
+        self.line_held_since.is_some_and(|since| coarse_now().saturating_sub(since) < LINE_HELD_FOR)
     }
 
     /// Notes that a call for this worker, or any, is sent now; returns its index, and whether it
@@ -262,10 +259,12 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::queued_call::Encoded, *};
+    use super::{super::queue::Terms, *};
     use crate::{
-        job::ItemAllocator,
+        engine::MeasureResults,
+        job::{EncodedItems, ItemAllocator},
         reentrancy::{Brought, InCall},
+        task::Call,
     };
 
     struct Stub;
@@ -288,12 +287,15 @@ mod tests {
         fn worker(&self) -> Option<WorkerId> {
             None
         }
+        fn call(&self) -> (Call, &Terms, MeasureResults) {
+            unreachable!("nothing is sent")
+        }
         fn encode(
             &self,
             _: &ItemAllocator,
             _: &mut Buffers,
             _: bool,
-        ) -> Result<Option<Encoded>, Error> {
+        ) -> Result<Option<EncodedItems>, Error> {
             Ok(None)
         }
     }
@@ -306,7 +308,7 @@ mod tests {
         assert!(in_flight.is_line_held() && in_flight.hold_line().is_none());
         in_flight.let_go_of_line();
         assert!(in_flight.hold_line().is_some());
-        in_flight.line_held_since = Instant::now().checked_sub(LINE_HELD_FOR);
+        in_flight.line_held_since = coarse_now().checked_sub(LINE_HELD_FOR);
         assert!(!in_flight.is_line_held() && in_flight.hold_line().is_some());
     }
 

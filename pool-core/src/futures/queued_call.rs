@@ -33,14 +33,6 @@ pub(super) struct QueuedCall<A, R> {
     pub(super) terms: Terms,
 }
 
-/// An encoded item.
-pub(super) struct Encoded {
-    pub(super) items: EncodedItems,
-    pub(super) call: Call,
-    pub(super) terms: Terms,
-    pub(super) measure: MeasureResults,
-}
-
 /// A [`QueuedCall`] of any type.
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
@@ -48,13 +40,16 @@ pub(super) trait Unsent: Send {
     /// The only worker to run it, if any.
     fn worker(&self) -> Option<WorkerId>;
 
+    /// What is called, on which terms, and how the result's size is measured.
+    fn call(&self) -> (Call, &Terms, MeasureResults);
+
     /// Encodes the item; `None`: there is no room now. `idle`: may wait for room.
     fn encode(
         &self,
         allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
-    ) -> Result<Option<Encoded>, Error>;
+    ) -> Result<Option<EncodedItems>, Error>;
 }
 
 /// The receiver of an answer.
@@ -77,12 +72,16 @@ impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
         self.terms.worker
     }
 
+    fn call(&self) -> (Call, &Terms, MeasureResults) {
+        (self.call, &self.terms, measure_results::<R>)
+    }
+
     fn encode(
         &self,
         allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
-    ) -> Result<Option<Encoded>, Error> {
+    ) -> Result<Option<EncodedItems>, Error> {
         with_room::<A, (), _>(|| self.encode_here(allocator, buffers, idle))
     }
 }
@@ -94,18 +93,16 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
         allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
-    ) -> Result<Option<Encoded>, Error> {
+    ) -> Result<Option<EncodedItems>, Error> {
         let (one, sizes) = ((&*self.item, &mut iter::empty()), (1, GUESS));
-        let items = allocator.encode::<A, _>(
+        allocator.encode::<A, _>(
             buffers,
             one,
             &mut None,
             sizes,
             (idle, None),
             Some(ItemIndex::FIRST),
-        )?;
-        let (call, terms, measure) = (self.call, self.terms, measure_results::<R>);
-        Ok(items.map(|items| Encoded { items, call, terms, measure }))
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     MOST_WAITING,
     processes::ProcessQueue,
     queue::{AsyncQueue, Terms, Unaccepted},
-    queued_call::{Encoded, QueuedCall, Unsent},
+    queued_call::{QueuedCall, Unsent},
     refused::Refused,
     submit::{NewCall, Placement},
 };
@@ -135,15 +135,15 @@ impl ProcessQueue {
         let mut in_flight = lock(&self.in_flight);
         let mut taken_back = None; // dropped without the lock
         let sent = encoded.map(|encoded| {
-            let Some(Encoded { items, call, terms, measure }) = encoded else { return false };
-            let EncodedItems { block, carried, bytes, .. } = items;
+            let Some(EncodedItems { block, carried, bytes, .. }) = encoded else { return false };
             if !in_flight.hand_over(index, bytes) {
                 session.free_items(block);
                 taken_back = Some(carried);
                 return true;
             }
+            let (call, terms, measure) = unsent.call();
             let what = (self.allocator.job, call, measure);
-            let (Terms { limit, grace, retries, worker }, one) =
+            let (&Terms { limit, grace, retries, worker }, one) =
                 (terms, Chunk::new(what, block, index, (1, 1)));
             let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
             if let Some(carried) = carried {

@@ -53,4 +53,6 @@ pub(crate) use procfs::{
 };
 pub(crate) use signals::{ENDING, unblock_signals};
 pub(crate) use sys::{Disposition, Reaped, errno_of, flush_c_output, flush_output, reap_any};
-pub(crate) use wait::{monotonic_nanos, nanos, poll, readable_within, spin_for, spin_rounds};
+pub(crate) use wait::{
+    coarse_now, monotonic_nanos, nanos, poll, readable_within, spin_for, spin_rounds,
+};

@@ -48,14 +48,29 @@ impl Settings {
     pub(super) fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
         let task_timeout = options.task_timeout.or_else(|| time_of(&self.task_timeout));
         // Without a limit there is no grace.
-        let timeout_grace = options.timeout_grace.or(task_timeout.map(|_| self.timeout_grace));
-        let in_turn = || self.order_tasks.load(Relaxed).then_some(true);
-        let order_tasks = options.order_tasks.or_else(in_turn);
-        let present = (options.task_timeout, options.timeout_grace, options.order_tasks);
-        if (task_timeout, timeout_grace, order_tasks) == present {
+        let lacks_grace = task_timeout.is_some() && options.timeout_grace.is_none();
+        let goes_in_turn = options.order_tasks.is_none() && self.order_tasks.load(Relaxed);
+        if task_timeout == options.task_timeout && !lacks_grace && !goes_in_turn {
             return Cow::Borrowed(options);
         }
-        Cow::Owned(JobOptions { task_timeout, timeout_grace, order_tasks, ..options.clone() })
+        self.complete_with(options, task_timeout, (lacks_grace, goes_in_turn))
+    }
+
+    #[cold]
+    fn complete_with<'o>(
+        &self,
+        options: &JobOptions,
+        task_timeout: Option<Duration>,
+        (lacks_grace, goes_in_turn): (bool, bool),
+    ) -> Cow<'o, JobOptions> {
+        let mut complete = JobOptions { task_timeout, ..options.clone() };
+        if lacks_grace {
+            complete.timeout_grace = Some(self.timeout_grace);
+        }
+        if goes_in_turn {
+            complete.order_tasks = Some(true);
+        }
+        Cow::Owned(complete)
     }
 
     /// Tasks after which a worker's life ends.

@@ -97,5 +97,6 @@ pub(super) fn leaked(shape: Shape) -> Board {
         rows: Box::leak((0..shape.places).map(|_| row()).collect()),
         slots: Box::leak((0..shape.slots).map(|_| slot()).collect()),
         rings: rings.leak(),
+        published: std::sync::Arc::default(),
     }
 }

@@ -56,7 +56,8 @@ impl Board {
         }
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
-        let published = self.header.published.load(Relaxed);
+        let published = self.published.load(Relaxed);
+        self.published.store(published.wrapping_add(1), Relaxed);
         // Release: a claimer that reads it in place of the one before it sees by the count that
         // this one is gone.
         order[(published % order.len() as u64) as usize].store(slot.index() as u32, Release);
@@ -72,7 +73,7 @@ impl Board {
         prefetch_for_writing(&raw const cell.word);
         prefetch_for_reading(&raw const cell.signature);
         let order = self.publications();
-        let published = self.header.published.load(Relaxed);
+        let published = self.published.load(Relaxed);
         prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
     }
 

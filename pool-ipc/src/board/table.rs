@@ -3,7 +3,10 @@
 //! Invariant: the references live as long as the mapping that the board holds, and point to atomics
 //! only, so any mixture of processes may hold them.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use super::layout::{Header, Row, Shape, Slot};
 use crate::primitive::AtomicU32;
@@ -16,8 +19,11 @@ pub struct Board {
     pub(super) slots: &'static [Slot],
     /// For each place a ring of as many entries as there are slots, and one for publications.
     pub(super) rings: &'static [AtomicU32],
+    /// The publisher's own count of its publications, in private memory: the one on the board lies
+    /// in a line that waiting claimers read.
+    pub(super) published: Arc<AtomicU64>,
     #[cfg(not(loom))]
-    _mapping: std::sync::Arc<pool_shm::Mapping>,
+    _mapping: Arc<pool_shm::Mapping>,
 }
 
 impl fmt::Debug for Board {
@@ -51,7 +57,7 @@ impl Board {
     /// more than [`MAX_PLACES`](super::MAX_PLACES), or 2^31 slots.
     #[cfg(not(loom))]
     #[must_use]
-    pub fn new(mapping: std::sync::Arc<pool_shm::Mapping>, shape: Shape) -> Self {
+    pub fn new(mapping: Arc<pool_shm::Mapping>, shape: Shape) -> Self {
         assert!(shape.places > 0 && shape.places <= super::MAX_PLACES, "1 to 4096 places");
         assert!(shape.slots > 0 && shape.slots < 1 << 31, "1 to 2^31 slots");
         assert!(mapping.is_writable(), "all processes write to a board");
@@ -61,8 +67,10 @@ impl Board {
         // any bytes and may be written by other processes. The mapping is held by this value and by
         // every clone, and no method hands a reference out.
         unsafe {
+            let header: &Header = &*base.cast();
             Self {
-                header: &*base.cast(),
+                header,
+                published: Arc::new(AtomicU64::new(header.published.load(std::sync::atomic::Ordering::Relaxed))),
                 rows: std::slice::from_raw_parts(
                     base.add(size_of::<Header>()).cast(),
                     shape.places,
