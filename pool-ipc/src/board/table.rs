@@ -70,7 +70,9 @@ impl Board {
             let header: &Header = &*base.cast();
             Self {
                 header,
-                published: Arc::new(AtomicU64::new(header.published.load(std::sync::atomic::Ordering::Relaxed))),
+                published: Arc::new(AtomicU64::new(
+                    header.published.load(std::sync::atomic::Ordering::Relaxed),
+                )),
                 rows: std::slice::from_raw_parts(
                     base.add(size_of::<Header>()).cast(),
                     shape.places,
