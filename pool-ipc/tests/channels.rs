@@ -111,7 +111,7 @@ fn without_receivers_the_message_comes_back() {
 fn threads_that_wait_are_woken() {
     within_a_minute(|| {
         let (sender, receiver) = channel::<u64>(1).unwrap();
-        let waiting = thread::spawn(move || receiver.iter().map(Result::unwrap).sum::<u64>());
+        let waiting = thread::spawn(move || receiver.into_iter().map(Result::unwrap).sum::<u64>());
         (0..100).for_each(|number| sender.send(number).unwrap());
         drop(sender);
         assert_eq!(waiting.join().unwrap(), 4950);

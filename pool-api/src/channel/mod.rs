@@ -60,7 +60,7 @@
 mod streams;
 
 pub use pool_ipc::channel::{
-    ChannelBuilder, ChannelError, Duplex, DuplexPair, Iter, JoinableQueue, NothingInHand,
+    ChannelBuilder, ChannelError, Duplex, DuplexPair, IntoIter, Iter, JoinableQueue, NothingInHand,
     ProcessFault, Receiver, RecvError, Select, SendError, Sender, TryIter, channel, duplex,
 };
 #[cfg(feature = "async")]

@@ -136,7 +136,7 @@ pub use {
     duplex::{Duplex, DuplexPair, duplex},
     error::{ChannelError, ProcessFault, RecvError, SendError},
     joinable::{JoinableQueue, NothingInHand},
-    receiver::{Iter, Receiver, TryIter},
+    receiver::{IntoIter, Iter, Receiver, TryIter},
     select::Select,
     sender::Sender,
     wire::{ArchivedEndpoint, ArchivedEnds, EndpointResolver},

@@ -327,10 +327,29 @@ impl<T: Wire> Iterator for Iter<'_, T> {
     type Item = Result<T, RecvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.receiver.recv() {
-            Err(RecvError::Disconnected) => None,
-            received => Some(received),
-        }
+        next_of(self.receiver)
+    }
+}
+
+/// The messages of a [`Receiver`] that it owns.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T: Wire> Iterator for IntoIter<T> {
+    type Item = Result<T, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&self.receiver)
+    }
+}
+
+/// Waits for the next message; `None`: there will be none.
+fn next_of<T: Wire>(receiver: &Receiver<T>) -> Option<Result<T, RecvError>> {
+    match receiver.recv() {
+        Err(RecvError::Disconnected) => None,
+        received => Some(received),
     }
 }
 
@@ -357,6 +376,15 @@ impl<'a, T: Wire> IntoIterator for &'a Receiver<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
+    }
+}
+
+impl<T: Wire> IntoIterator for Receiver<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
     }
 }
 
