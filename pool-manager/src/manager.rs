@@ -114,16 +114,16 @@ impl Manager {
                 Ok(())
             }
             Server::Process { mut process, owner } => {
-                let asked = self.client.shut_down(owner);
+                let limit = self.shutdown_timeout + Duration::from_secs(1);
+                let asked = self.client.shut_down(owner, limit);
                 Session::forget(self.client.server());
-                if asked.is_ok() {
-                    // The server itself gives calls that run their time; then it ends.
-                    let limit = self.shutdown_timeout + Duration::from_secs(1);
-                    match process.join_timeout(limit) {
-                        Ok(()) => return Ok(()),
-                        Err(error) if !process.is_alive() => return Err(Error::Start(error)),
-                        Err(_) => {}
-                    }
+                // The server itself gives calls that run their time; then it ends. One that does
+                // not answer may have ended already.
+                let limit = if asked.is_ok() { limit } else { Duration::from_millis(100) };
+                match process.join_timeout(limit) {
+                    Ok(()) => return Ok(()),
+                    Err(error) if !process.is_alive() => return Err(Error::Start(error)),
+                    Err(_) => {}
                 }
                 let was_alive = process.is_alive();
                 let _ = process.kill();

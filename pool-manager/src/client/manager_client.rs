@@ -1,6 +1,9 @@
 //! Makes objects at a server, and finds them.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pool_ipc::Wire;
 
@@ -199,8 +202,12 @@ impl ManagerClient {
         body.numbers.first().copied().ok_or(Error::Malformed("a reply without its number"))
     }
 
-    pub(crate) fn shut_down(&self, owner: [u64; 2]) -> Result<(), Error> {
-        self.ask(server::SHUT_DOWN, Body { numbers: owner.to_vec(), ..Body::default() }).map(drop)
+    /// Asks the server to end, and waits for its answer for at most `limit`.
+    pub(crate) fn shut_down(&self, owner: [u64; 2], limit: Duration) -> Result<(), Error> {
+        let body = Body { numbers: owner.to_vec(), ..Body::default() };
+        let attachment = self.raw.attachment("")?;
+        let deadline = Instant::now().checked_add(limit);
+        attachment.session().call_until(SERVER, server::SHUT_DOWN, &body, deadline).map(drop)
     }
 
     fn make<P: Proxy>(&self, name: &str, body: Body) -> Result<P, Error> {

@@ -130,7 +130,8 @@ impl Session {
         self.call_until(object, method, body, None)
     }
 
-    fn call_until(
+    /// Calls a method; after the deadline the session is given up.
+    pub(crate) fn call_until(
         &self,
         object: u64,
         method: u32,
