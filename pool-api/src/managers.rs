@@ -2,7 +2,8 @@
 //!
 //! [`Manager`] starts a server; proxies of the objects there may be items, results and arguments.
 //! The chapter [a server for shared objects](crate::guide::manager) says when it is the right tool,
-//! and when it is not. (A pool that is fed with single items is [`PoolManager`](crate::PoolManager).)
+//! and when it is not. (A pool that is fed with single items is
+//! [`PoolManager`](crate::PoolManager).)
 //!
 //! ```
 //! use pool_api::{WorkerPool, managers::{DictProxy, Manager}};

@@ -400,3 +400,53 @@ fn the_end_of_a_server_is_told() {
         }
     });
 }
+
+#[test]
+fn keys_with_padding_and_long_parts_are_found_again() {
+    within_a_minute(|| {
+        type Key = (u8, Option<u64>, String, Vec<(u16, u64)>);
+        let manager = Manager::in_thread().unwrap();
+        let dict = manager.dict::<Key, u64>().unwrap();
+        let key = |n: u64| -> Key {
+            let long = "x".repeat(n as usize);
+            (n as u8, (n % 3 == 0).then_some(n), long, (0..n).map(|k| (1, k)).collect())
+        };
+        (0..60).for_each(|n| assert_eq!(dict.insert(key(n), n).unwrap(), None));
+        for n in (0..60).rev() {
+            assert_eq!(dict.get(&key(n)).unwrap(), Some(n));
+            assert_eq!(dict.get(&(255, Some(n), String::new(), vec![])).unwrap(), None);
+        }
+        assert_eq!(dict.len().unwrap(), 60);
+    });
+}
+
+#[test]
+fn a_reply_that_is_too_large_ends_no_session() {
+    within_a_minute(|| {
+        let manager =
+            Manager::builder().start_method(pool_core::StartMethod::Spawn).start().unwrap();
+        let client = Client::builder().max_message_bytes(10_000);
+        // The first session of a process counts, so the small one is in a process of its own.
+        let process = pool_core::Process::builder().start_method(pool_core::StartMethod::Spawn);
+        let act = |address: String| {
+            let client = Client::builder().max_message_bytes(10_000);
+            let client = client.connect_manager(&address.parse().unwrap()).unwrap();
+            let (list, lock) = (client.list::<Vec<u8>>([]).unwrap(), client.lock().unwrap());
+            let guard = lock.lock().unwrap();
+            (0..4).for_each(|_| list.append(vec![1; 5000]).unwrap());
+            for _ in 0..3 {
+                let large = list.to_vec();
+                assert!(matches!(large, Err(Error::TooLarge { limit: 10_000, .. })), "{large:?}");
+            }
+            let large = list.append(vec![1; 20_000]);
+            assert!(matches!(large, Err(Error::TooLarge { .. })), "{large:?}");
+            assert_eq!(list.len().unwrap(), 4);
+            guard.unlock().unwrap();
+        };
+        process.spawn(act, manager.address().to_string()).unwrap().join().unwrap();
+        let connections = Manager::builder().max_connections(1).in_thread().unwrap();
+        let none = client.connect_manager(connections.address());
+        assert!(matches!(none, Err(Error::ServerFull)), "{none:?}");
+        connections.ping().unwrap();
+    });
+}

@@ -15,6 +15,7 @@ use std::{
 };
 
 use deadline::within_a_minute;
+use pool_ipc::wire;
 use pool_manager::{Address, AuthKey, Client, Connection, Error, Listener, Manager};
 
 fn tcp() -> Address {
@@ -244,6 +245,62 @@ fn random_frames_are_refused_and_cost_nothing() {
         served(&server);
         let grown = resident().saturating_sub(before);
         assert!(grown < 100 << 10, "{grown} KiB more");
+    });
+}
+
+wire! {
+    /// What a client says first, and what a call has: as the crate defines it.
+    struct Body {
+        values: Vec<(Vec<u8>, Vec<u64>)>,
+        numbers: Vec<u64>,
+        texts: Vec<String>,
+    }
+}
+
+/// A client's first frame, for a new session.
+fn join() -> Vec<u8> {
+    let body = Body { values: Vec::new(), numbers: vec![0, 0], texts: Vec::new() };
+    let body = pool_ipc::to_bytes(&body).unwrap();
+    frame(2, body.len() as u64, &body)
+}
+
+#[test]
+fn calls_at_random_are_answered_or_end_their_client() {
+    within_a_minute(|| {
+        let server = Manager::in_thread().unwrap();
+        let mut seed = 11;
+        let kept = server.dict::<u64, u64>().unwrap();
+        let mut answered = 0;
+        for round in 0..300 {
+            let mut stream = joined(server.address());
+            stream.write_all(&join()).unwrap();
+            let mut reply = [0; 32];
+            stream.read_exact(&mut reply).unwrap();
+            assert_eq!(reply[4], 4, "a reply");
+            let mut rest = vec![0; u64::from_le_bytes(reply[8..16].try_into().unwrap()) as usize];
+            stream.read_exact(&mut rest).unwrap();
+            let numbers = (0..random(&mut seed) % 4).map(|_| random(&mut seed) % 3).collect();
+            let text = ["dict", "list", "Queue", "Value", "x"][round % 5].to_owned();
+            let bytes: Vec<u8> =
+                (0..random(&mut seed) % 40).map(|_| random(&mut seed) as u8).collect();
+            let values = (0..random(&mut seed) % 3).map(|n| (bytes.clone(), vec![n; n as usize]));
+            let body = Body { values: values.collect(), numbers, texts: vec![text] };
+            let body = match round % 4 {
+                0 => bytes,
+                _ => pool_ipc::to_bytes(&body).unwrap().to_vec(),
+            };
+            let mut call = frame(3, body.len() as u64, &body);
+            call[16] = (random(&mut seed) % 3) as u8;
+            call[24] = (random(&mut seed) % 20) as u8;
+            call[28] = 1;
+            stream.write_all(&call).unwrap();
+            answered += u32::from(stream.read_exact(&mut reply).is_ok());
+        }
+        assert!(answered > 250, "{answered}");
+        // Some of them may have been calls of this one.
+        kept.insert(1, 2).unwrap();
+        assert_eq!(kept.get(&1).unwrap(), Some(2));
+        served(&server);
     });
 }
 

@@ -234,7 +234,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect); [`Error::Malformed`] if a plain listener is there.
+    /// The errors of [`connect`](Self::connect), among them [`Error::HandshakeTimedOut`] if a plain
+    /// listener is there; [`Error::ServerFull`].
     pub fn connect_manager(&self, address: &Address) -> Result<ManagerClient, Error> {
         let session = Session::open(address, &self.options)?;
         // One session of a process is enough.

@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::Shutdown,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,7 @@ use super::{Attachment, ServerRef};
 use crate::{
     Address, Error,
     protocol::{Blob, Body, Fault, SERVER, SessionId, server},
-    transport::{self, Connection, ConnectionOptions, Head, Kind},
+    transport::{self, Connection, ConnectionOptions, Head, Kind, Stream},
 };
 
 /// The sessions of this process. Those that nothing uses stay, since the next item of a worker may
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     pid: u32,
     idle: Mutex<Vec<Connection>>,
     attachments: Mutex<HashMap<u64, Weak<Attachment>>>,
+    /// The streams of all connections, also of those that calls have.
+    streams: Mutex<Vec<Weak<Stream>>>,
     /// A connection has failed: the server may have ended the session.
     is_broken: AtomicBool,
 }
@@ -76,7 +79,9 @@ impl Session {
     /// Opens a session with the server at an address.
     pub(crate) fn open(address: &Address, options: &ConnectionOptions) -> Result<Arc<Self>, Error> {
         let (connection, [server, id]) = join(address, options, [0, 0])?;
+        let streams = Mutex::new(vec![Arc::downgrade(connection.stream())]);
         Ok(Arc::new(Self {
+            streams,
             server: ServerRef::new(address.clone(), options.clone(), server),
             id,
             pid: std::process::id(),
@@ -147,7 +152,7 @@ impl Session {
             return Err(error);
         }
         let reply = sent.and_then(|()| connection.receive_frame(deadline));
-        let reply = reply.inspect_err(|_| self.set_broken())?;
+        let reply = reply.inspect_err(|error| self.failed(error))?;
         match reply.head.kind {
             Kind::Reply => {
                 self.put_back(connection);
@@ -173,8 +178,32 @@ impl Session {
         if let Some(connection) = locked(&self.idle).pop() {
             return Ok(connection);
         }
+        self.join()
+    }
+
+    fn join(&self) -> Result<Connection, Error> {
         let joined = join(&self.server.address, &self.server.options, self.id);
-        joined.map(|(connection, _)| connection).inspect_err(|_| self.set_broken())
+        let (connection, _) = joined.inspect_err(|error| {
+            // The session goes on while the server has no room for one more connection.
+            if !matches!(error, Error::ServerFull) {
+                self.set_broken();
+            }
+        })?;
+        let mut streams = locked(&self.streams);
+        streams.retain(|stream| stream.strong_count() > 0);
+        streams.push(Arc::downgrade(connection.stream()));
+        Ok(connection)
+    }
+
+    /// A connection has failed. With it the session ends, unless only a reply was too large.
+    fn failed(&self, error: &Error) {
+        let is_only_large = matches!(error, Error::TooLarge { .. });
+        // The server ends a session with its last connection: this one still counts.
+        if is_only_large && let Ok(connection) = self.join() {
+            self.put_back(connection);
+        } else {
+            self.set_broken();
+        }
     }
 
     fn put_back(&self, connection: Connection) {
@@ -185,7 +214,13 @@ impl Session {
     }
 
     fn set_broken(&self) {
-        self.is_broken.store(true, Ordering::SeqCst);
+        if self.is_broken.swap(true, Ordering::SeqCst) || !self.is_own() {
+            return;
+        }
+        // At the server the session lives as long as a call of it, and keeps its locks.
+        for stream in locked(&self.streams).iter().filter_map(Weak::upgrade) {
+            stream.shut_down(Shutdown::Both);
+        }
         let dropped = std::mem::take(&mut *locked(&self.idle));
         drop(dropped);
     }

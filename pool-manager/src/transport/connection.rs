@@ -91,7 +91,11 @@ impl Connection {
     }
 
     fn recv_until<T: Wire>(&mut self, deadline: Option<Instant>) -> Result<T, Error> {
-        let frame = self.receive_frame(deadline)?;
+        let frame = self.receive_frame(deadline).inspect_err(|_| {
+            if self.failed.is_some() {
+                self.stream.shut_down(Shutdown::Both);
+            }
+        })?;
         if frame.head.kind != Kind::Message {
             return Err(self.fail(Error::Malformed("a frame that is no message")));
         }
@@ -140,7 +144,11 @@ impl Connection {
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        self.stream.shut_down(Shutdown::Both);
+        // What is too large is left unread. A session opens another connection before it drops this
+        // one, which ends the stream.
+        let how =
+            if matches!(error, Error::TooLarge { .. }) { Shutdown::Read } else { Shutdown::Both };
+        self.stream.shut_down(how);
         self.failed = Some(error.clone());
         error
     }
