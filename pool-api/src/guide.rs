@@ -13,6 +13,7 @@
 //! | keep something in each worker, or say which one does what | [`worker_state`] |
 //! | give all workers the same data | [`shared_data`] |
 //! | change arrays, values and locks from all of them | [`shared_memory`] |
+//! | share objects with methods between any processes, by a server | [`manager`] |
 //! | send types of your own | [`own_types`] |
 //! | look at what failed, and why | [`errors`] |
 //! | look up a message or a surprise | [`faq`] |
@@ -40,6 +41,7 @@ macro_rules! chapters {
             "[worker state]: crate::guide::worker_state\n",
             "[shared data]: crate::guide::shared_data\n",
             "[shared memory]: crate::guide::shared_memory\n",
+            "[a server for shared objects]: crate::guide::manager\n",
             "[own types]: crate::guide::own_types\n",
             "[errors]: crate::guide::errors\n",
             "[FAQ]: crate::guide::faq\n",
@@ -117,6 +119,7 @@ chapters! {
     worker_state: "docs/guide/worker_state.md",;
     shared_data: "docs/guide/shared_data.md",;
     shared_memory: "docs/guide/shared_memory.md",;
+    manager: "docs/guide/manager.md",;
     own_types: "docs/guide/own_types.md",;
     errors: "docs/guide/errors.md",;
     logging: "docs/guide/logging.md",;

@@ -130,6 +130,7 @@
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | messages between processes or threads | [`channel`] |
+//! | objects at a server, for programs that are no relatives too | `managers` |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -141,6 +142,7 @@
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
+//! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!
 //! # Limits
 //!
@@ -161,6 +163,7 @@
 //   change the value that a pool shares.
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
+// * `managers.rs`: the names of servers for shared objects.
 // * `manager/`: a pool that is fed with single items and asked for single results.
 // * `channel/`: the names of channels, and their ends for executors.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
@@ -175,6 +178,8 @@ mod cutting;
 pub mod guide;
 mod imap;
 mod manager;
+#[cfg(feature = "manager")]
+pub mod managers;
 mod options;
 mod pool;
 mod settings;
