@@ -83,8 +83,8 @@ fn contexts_and_items(method: StartMethod) -> Outcome {
     let pool = pool(method)?;
     let items = (0..40u64).map(|n| (n, lists[n as usize % 2].clone()));
     pool.tasks(items).with(dict.clone()).map(|dict: &DictProxy<u64, u64>, (n, list)| {
-        dict.insert(n, n * n).unwrap();
-        list.append(n).unwrap();
+        dict.insert(n, n * n).expect("the server is there");
+        list.append(n).expect("the server is there");
     })?;
     assert_eq!((dict.len()?, dict.get(&7)?), (40, Some(49)));
     let mut even = lists[0].to_vec()?;
@@ -97,14 +97,15 @@ fn contexts_and_items(method: StartMethod) -> Outcome {
 fn results(method: StartMethod) -> Outcome {
     let manager = Manager::start()?;
     let pool = pool(method)?;
-    let make = |client: &ManagerClient, n: u64| client.list(0..n).unwrap();
+    let make = |client: &ManagerClient, n: u64| client.list(0..n).expect("the server is there");
     let lists: Vec<ListProxy<u64>> = pool.tasks(0..6u64).with(manager.client()).map(make)?;
     for (n, list) in lists.iter().enumerate() {
         assert_eq!(list.to_vec()?, (0..n as u64).collect::<Vec<_>>());
     }
     // And back again, inside of another object.
     let queue = manager.queue::<ListProxy<u64>>(0)?;
-    let put = |queue: &QueueProxy<ListProxy<u64>>, list| queue.put(&list).unwrap();
+    let put =
+        |queue: &QueueProxy<ListProxy<u64>>, list| queue.put(&list).expect("the server is there");
     pool.tasks(lists).with(queue.clone()).map(put)?;
     let mut lens = (0..6).map(|_| queue.get()?.len()).collect::<Result<Vec<_>, _>>()?;
     lens.sort_unstable();
@@ -129,8 +130,8 @@ fn shared(method: StartMethod) -> Outcome {
     let sum = tools.sum.clone();
     let pool = WorkerPool::builder().start_method(method).n_jobs(2).shared(tools).build()?;
     pool.tasks(0..10u64).with_worker().map(|worker, n| {
-        let _guard = worker.shared.lock.lock().unwrap();
-        worker.shared.sum.add(n).unwrap();
+        let _guard = worker.shared.lock.lock().expect("the server is there");
+        worker.shared.sum.add(n).expect("the server is there");
     })?;
     assert_eq!(sum.add(0)?, 145);
     drop(pool);
@@ -145,14 +146,20 @@ fn keys(method: StartMethod) -> Outcome {
     let pool = pool(method)?;
     pool.tasks(2..5u64)
         .with(list.clone())
-        .map(|list: &ListProxy<u64>, n| list.append(n).unwrap())?;
+        .map(|list: &ListProxy<u64>, n| list.append(n).expect("the server is there"))?;
     assert_eq!(list.len()?, 4);
     manager.publish("numbers", &list)?;
     // A program that knows address and key finds it by its name.
     let look = |(address, key): (String, Vec<u8>)| {
-        let client = Client::builder().key(AuthKey::new(key).unwrap());
-        let client = client.connect_manager(&address.parse().unwrap()).unwrap();
-        client.lookup::<ListProxy<u64>>("numbers").unwrap().len().unwrap()
+        let client = Client::builder().key(AuthKey::new(key).expect("a key"));
+        let client = client
+            .connect_manager(&address.parse().expect("an address"))
+            .expect("the server is there");
+        client
+            .lookup::<ListProxy<u64>>("numbers")
+            .expect("the server is there")
+            .len()
+            .expect("the server is there")
     };
     let argument = (manager.address().to_string(), key.as_bytes().to_vec());
     let process = Process::builder().start_method(method).spawn(look, argument)?;
@@ -169,7 +176,7 @@ fn killed_worker(method: StartMethod) -> Outcome {
     let lock = manager.lock()?;
     let pool = pool(method)?;
     let results = pool.tasks([0u64]).with(lock.clone()).map_results(|lock: &LockProxy, _| {
-        let _guard = lock.lock().unwrap();
+        let _guard = lock.lock().expect("the server is there");
         std::process::abort();
         #[allow(unreachable_code)]
         ()

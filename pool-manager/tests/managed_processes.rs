@@ -28,7 +28,7 @@ struct Adder(std::sync::Mutex<u64>);
 
 impl Sum for Adder {
     fn add(&self, n: u64) -> u64 {
-        let mut sum = self.0.lock().unwrap();
+        let mut sum = self.0.lock().expect("no method panics");
         *sum += n;
         *sum
     }
@@ -57,7 +57,7 @@ fn main() -> Outcome {
 }
 
 fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+    std::fs::read_dir("/proc/self/fd").expect("the server is there").count()
 }
 
 /// Proxies as arguments and results.
@@ -65,9 +65,9 @@ fn in_processes(method: StartMethod) -> Outcome {
     let manager = Manager::start()?;
     let dict = manager.dict::<u64, String>()?;
     let fill = |(client, dict, n): (ManagerClient, DictProxy<u64, String>, u64)| {
-        dict.insert(n, format!("from {n}")).unwrap();
+        dict.insert(n, format!("from {n}")).expect("the server is there");
         // Made here, and kept by what is returned.
-        client.list([n]).unwrap()
+        client.list([n]).expect("the server is there")
     };
     let builder = Process::builder().start_method(method);
     let processes = (0..3).map(|n| builder.spawn(fill, (manager.client(), dict.clone(), n)));
@@ -90,7 +90,7 @@ fn served_by(method: StartMethod) -> Outcome {
         server.register::<SumProxy, u64>(|from| Box::new(Adder(from.into()))).serve();
     })?;
     let sum: SumProxy = manager.create(5u64)?;
-    let add = |sum: SumProxy| (0..10).map(|n| sum.add(n).unwrap()).last();
+    let add = |sum: SumProxy| (0..10).map(|n| sum.add(n).expect("the server is there")).max();
     let process = Process::builder().spawn(add, sum.clone())?;
     assert_eq!(process.join()?, Some(50));
     let twice = Manager::builder().start_method(method).address(manager.address().clone()).start();
@@ -98,7 +98,7 @@ fn served_by(method: StartMethod) -> Outcome {
     let idle = Manager::builder().start_method(method).start_with(drop);
     assert!(matches!(idle, Err(Error::InvalidInput(_))), "{idle:?}");
     drop(manager);
-    let gone = sum.add(1).unwrap_err();
+    let gone = sum.add(1).expect_err("the server is gone");
     assert!(matches!(gone, Error::Disconnected | Error::Connect { .. }), "{gone:?}");
     Ok(())
 }
@@ -109,9 +109,9 @@ fn killed_holders(method: StartMethod) -> Outcome {
     let (lock, seats) = (manager.lock()?, manager.semaphore(1)?);
     let ready = manager.event()?;
     let hold = |(lock, seats, ready): (LockProxy, SemaphoreProxy, EventProxy)| {
-        let _guard = lock.lock().unwrap();
-        let _permit = seats.acquire().unwrap();
-        ready.set().unwrap();
+        let _guard = lock.lock().expect("the server is there");
+        let _permit = seats.acquire().expect("the server is there");
+        ready.set().expect("the server is there");
         loop {
             std::thread::park();
         }
@@ -139,8 +139,8 @@ fn killed_waiters(method: StartMethod) -> Outcome {
     let manager = Manager::start()?;
     let (queue, list) = (manager.queue::<u64>(0)?, manager.list::<u64>([])?);
     let wait = |(queue, list): (QueueProxy<u64>, ListProxy<u64>)| {
-        list.append(1).unwrap();
-        queue.get().unwrap()
+        list.append(1).expect("the server is there");
+        queue.get().expect("the server is there")
     };
     let builder = Process::builder().start_method(method);
     let process = builder.spawn(wait, (queue.clone(), list.clone()))?;
@@ -165,7 +165,7 @@ fn forked_clients() -> Outcome {
         ForkResult::Child => {
             alarm::set(60);
             let is_locked = lock.try_lock().is_err();
-            list.append(u64::from(is_locked)).unwrap();
+            list.append(u64::from(is_locked)).expect("the server is there");
             drop((guard, lock, manager));
             process::exit(0);
         }
@@ -180,11 +180,12 @@ fn forked_clients() -> Outcome {
     // A client whose socket is still open in a process that it has forked.
     let ready = manager.event()?;
     let hold = |(lock, ready, list): (LockProxy, EventProxy, ListProxy<u64>)| {
-        let guard = lock.lock().unwrap();
+        let guard = lock.lock().expect("the server is there");
         // SAFETY: this process has one thread.
-        if let ForkResult::Parent { child } = unsafe { fork().unwrap() } {
-            list.append(child.as_raw() as u64).unwrap();
-            ready.set().unwrap();
+        let forked = unsafe { fork() }.expect("there is room for a process");
+        if let ForkResult::Parent { child } = forked {
+            list.append(child.as_raw() as u64).expect("the server is there");
+            ready.set().expect("the server is there");
         }
         alarm::set(60);
         while lock.is_locked().is_ok() {

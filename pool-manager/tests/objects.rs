@@ -289,11 +289,11 @@ impl Counter for Meeting {
     }
 
     fn fill(&self, list: ListProxy<u64>, n: u64) {
-        list.append(n).unwrap();
+        list.append(n).expect("the list is there");
     }
 
     fn echo(&self, dict: DictProxy<u64, u64>) -> DictProxy<u64, u64> {
-        dict.insert(1, 2).unwrap();
+        dict.insert(1, 2).expect("it is there");
         dict
     }
 }
@@ -302,7 +302,7 @@ fn with_counters() -> Manager {
     let builder = Manager::builder().register::<CounterProxy, u64>(|from| {
         Box::new(Meeting { count: AtomicU64::new(from), both: Barrier::new(2) })
     });
-    builder.in_thread().unwrap()
+    builder.in_thread().expect("a server")
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn keys_with_padding_and_long_parts_are_found_again() {
         let dict = manager.dict::<Key, u64>().unwrap();
         let key = |n: u64| -> Key {
             let long = "x".repeat(n as usize);
-            (n as u8, (n % 3 == 0).then_some(n), long, (0..n).map(|k| (1, k)).collect())
+            (n as u8, n.is_multiple_of(3).then_some(n), long, (0..n).map(|k| (1, k)).collect())
         };
         (0..60).for_each(|n| assert_eq!(dict.insert(key(n), n).unwrap(), None));
         for n in (0..60).rev() {

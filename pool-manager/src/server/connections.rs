@@ -95,8 +95,7 @@ impl Running {
     pub(crate) fn stop(&mut self, limit: Duration) {
         if self.pid != std::process::id() {
             // A fork has copied the handle; the threads are the parent's.
-            self.acceptor.take().map(std::mem::forget);
-            self.watcher.take().map(std::mem::forget);
+            std::mem::forget((self.acceptor.take(), self.watcher.take()));
             return;
         }
         let shared = &self.shared;
