@@ -130,6 +130,7 @@
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | messages between processes or threads | [`channel`] |
+//! | logs of workers | `logging`, with the feature `capture-log` |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -139,7 +140,8 @@
 //! | --- | --- | --- |
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
-//! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
+//! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew |
+//! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //!
 //! # Limits
@@ -163,6 +165,7 @@
 // * `imap.rs`: the lazy iterators.
 // * `manager/`: a pool that is fed with single items and asked for single results.
 // * `channel/`: the names of channels, and their ends for executors.
+// * `logging.rs`, `builder/logging.rs`: what brings logs of workers to the program.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
@@ -174,6 +177,8 @@ mod chunk_tasks;
 mod cutting;
 pub mod guide;
 mod imap;
+#[cfg(feature = "capture-log")]
+pub mod logging;
 mod manager;
 mod options;
 mod pool;

@@ -1,5 +1,7 @@
 //! The settings that may change between two calls.
 
+#[cfg(feature = "capture-log")]
+use std::sync::{Arc, Mutex};
 use std::{
     borrow::Cow,
     num::NonZeroU64,
@@ -8,6 +10,8 @@ use std::{
 };
 
 use super::options::PoolOptions;
+#[cfg(feature = "capture-log")]
+use crate::{capture::Capture, mutex::lock};
 use crate::{config::PoolConfig, hooks::Bounds, job::JobOptions, os::nanos};
 
 /// The present settings. A thread that changes one also takes the lock of the pool's backend, which
@@ -22,6 +26,8 @@ pub(super) struct Settings {
     pub(super) lifespan: AtomicU64,
     pub(super) init_timeout: AtomicU64,
     pub(super) exit_timeout: AtomicU64,
+    #[cfg(feature = "capture-log")]
+    pub(super) capture: Mutex<Option<Arc<Capture>>>,
 }
 
 impl Settings {
@@ -35,12 +41,20 @@ impl Settings {
             lifespan: AtomicU64::new(plan.life.span.map_or(0, NonZeroU64::get)),
             init_timeout: time(plan.bounds.init),
             exit_timeout: time(plan.bounds.exit),
+            #[cfg(feature = "capture-log")]
+            capture: Mutex::new(plan.capture.clone()),
         }
     }
 
     /// Whether workers live on from call to call.
     pub(super) fn keep_alive(&self) -> bool {
         self.keep_alive.load(Relaxed)
+    }
+
+    /// What of workers' logs is captured.
+    #[cfg(feature = "capture-log")]
+    pub(super) fn capture(&self) -> Option<Arc<Capture>> {
+        lock(&self.capture).clone()
     }
 
     /// The options of a call, completed by the settings where the call sets none.
@@ -70,6 +84,8 @@ impl Settings {
             life: plan.life.span(self.lifespan()),
             bounds: Bounds { init, exit, ..plan.bounds },
             keep_alive: self.keep_alive(),
+            #[cfg(feature = "capture-log")]
+            capture: self.capture(),
             ..plan.clone()
         }
     }
