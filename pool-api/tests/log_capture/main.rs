@@ -8,6 +8,7 @@
 mod case;
 mod cases;
 mod collect;
+#[allow(dead_code)]
 #[path = "../conformance/footprint.rs"]
 mod footprint;
 #[path = "../conformance/runner.rs"]

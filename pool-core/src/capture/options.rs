@@ -53,6 +53,39 @@ impl LogCapture {
         self
     }
 
+    /// Adds a target; nothing changes where all are captured.
+    pub fn add_target(&mut self, target: impl Into<String>) {
+        let target = target.into();
+        if let Some(targets) = &mut self.targets
+            && !targets.contains(&target)
+        {
+            targets.push(target);
+        }
+    }
+
+    /// Removes a target that was named; `false` if it was not.
+    pub fn remove_target(&mut self, target: &str) -> bool {
+        let Some(targets) = &mut self.targets else { return false };
+        let before = targets.len();
+        targets.retain(|known| known != target);
+        targets.len() < before
+    }
+
+    /// Whether no target is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.targets.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Refuses what the pool would refuse in `build()`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.checked().map(drop)
+    }
+
     /// Refuses a target that cannot be one.
     pub(super) fn check_target(target: &str) -> Result<(), Error> {
         if target.is_empty() || target.len() > LONGEST_TARGET || target.contains(char::is_control) {

@@ -182,6 +182,13 @@ impl LogArea {
         }
     }
 
+    /// Whether a record that was handed over may have to wake the reader.
+    #[inline]
+    pub(super) fn reader_sleeps(&self) -> bool {
+        // SeqCst: the record was handed over before; see `has_news`.
+        self.header().reader.load(Ordering::SeqCst) != AWAKE
+    }
+
     /// Ends a sleep of the reader that a record in a ring with so many unread bytes is to end.
     #[inline]
     pub(super) fn wake_for(&self, unread: u64) {

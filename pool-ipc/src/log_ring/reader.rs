@@ -25,6 +25,8 @@ pub struct LogReader {
     area: LogArea,
     ring: usize,
     tail: u64,
+    /// What the writer was told of it.
+    told: u64,
     /// Where the pass ends.
     end: u64,
     lost: u64,
@@ -33,7 +35,7 @@ pub struct LogReader {
 
 impl LogReader {
     pub(super) fn new(area: LogArea, ring: usize) -> Self {
-        Self { area, ring, tail: 0, end: 0, lost: 0, dropped: 0 }
+        Self { area, ring, tail: 0, told: 0, end: 0, lost: 0, dropped: 0 }
     }
 
     /// Begins a pass: what was handed over until now can be read. Returns how many bytes that is.
@@ -70,7 +72,12 @@ impl LogReader {
                 .flat_map(|word| words[(at + word) & mask].load(Ordering::Relaxed).to_le_bytes()),
         );
         record.truncate(len as usize);
-        self.go_to(self.tail.wrapping_add(need));
+        self.tail = self.tail.wrapping_add(need);
+        // Told seldom: the writer has the line.
+        let told = self.told;
+        if self.tail == self.end || self.tail.wrapping_sub(told) >= size / 16 {
+            self.go_to(self.tail);
+        }
         Read::Record
     }
 
@@ -95,7 +102,7 @@ impl LogReader {
     }
 
     fn go_to(&mut self, tail: u64) {
-        self.tail = tail;
+        (self.tail, self.told) = (tail, tail);
         // Release: the bytes were read; pairs with the Acquire in `LogWriter::unread`.
         self.area.ring(self.ring).tail.store(tail, Ordering::Release);
     }

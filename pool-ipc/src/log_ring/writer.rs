@@ -11,9 +11,10 @@ use std::{
 };
 
 use super::area::LogArea;
+use crate::primitive::prefetch_for_writing;
 
 /// How long a writer waits in all for a reader that has not caught up.
-pub const PATIENCE: Duration = Duration::from_millis(10);
+pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long a writer sleeps until it looks again whether there is room.
 const NAP: Duration = Duration::from_micros(50);
@@ -28,6 +29,8 @@ pub struct LogWriter {
     area: LogArea,
     ring: usize,
     head: u64,
+    /// How far the reader was when this end looked last: a look costs the way of a cache line.
+    tail: u64,
     /// What is left of the patience until the reader has caught up.
     patience: Duration,
 }
@@ -42,7 +45,7 @@ impl LogWriter {
         if unread > area.shape().ring_bytes as u64 || !head.is_multiple_of(8) {
             head = tail; // scribbled over
         }
-        Self { area, ring, head, patience: PATIENCE }
+        Self { area, ring, head, tail, patience: PATIENCE }
     }
 
     /// Hands a record over; `false` when there was no room for it, which is counted.
@@ -76,8 +79,15 @@ impl LogWriter {
         // SeqCst: Release for the words, which the reader acquires; and before the look at the
         // reader's sleep.
         counts.written.head.store(self.head, Ordering::SeqCst);
-        let unread = self.head.wrapping_sub(counts.tail.load(Ordering::Relaxed));
-        self.area.wake_for(unread);
+        if self.area.reader_sleeps() {
+            let unread = self.unread();
+            self.area.wake_for(unread);
+        }
+        // The next record's lines are in the cache of the reader's CPU.
+        let words = self.area.ring_words(self.ring);
+        for line in 1..=4 {
+            prefetch_for_writing(&words[(at + line * 8) & mask]);
+        }
         true
     }
 
@@ -89,7 +99,11 @@ impl LogWriter {
 
     #[inline]
     fn has_room(&mut self, need: u64) -> bool {
-        let (unread, size) = (self.unread(), self.area.shape().ring_bytes as u64);
+        let size = self.area.shape().ring_bytes as u64;
+        let mut unread = self.head.wrapping_sub(self.tail);
+        if unread > size / 2 {
+            unread = self.unread();
+        }
         if unread <= size / 2 {
             self.patience = PATIENCE;
         }
@@ -118,10 +132,10 @@ impl LogWriter {
         false
     }
 
-    #[inline]
-    fn unread(&self) -> u64 {
+    fn unread(&mut self) -> u64 {
         // Acquire: pairs with the Release of the reader, which has read those bytes.
-        self.head.wrapping_sub(self.area.ring(self.ring).tail.load(Ordering::Acquire))
+        self.tail = self.area.ring(self.ring).tail.load(Ordering::Acquire);
+        self.head.wrapping_sub(self.tail)
     }
 }
 
