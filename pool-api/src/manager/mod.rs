@@ -15,9 +15,9 @@
 mod builder;
 mod error;
 mod feeder;
-#[allow(clippy::module_inception)]
 #[cfg(feature = "capture-log")]
 mod loggers;
+#[allow(clippy::module_inception)]
 mod manager;
 mod process;
 mod scope;

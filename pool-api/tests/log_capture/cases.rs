@@ -19,7 +19,11 @@ use crate::{
 };
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    CASES.iter()
+    #[cfg(feature = "capture-tracing")]
+    let traces = crate::traces::CASES;
+    #[cfg(not(feature = "capture-tracing"))]
+    let traces: &[Case] = &[];
+    CASES.iter().chain(traces)
 }
 
 const CASES: &[Case] = &[
@@ -55,7 +59,7 @@ fn capturing(method: StartMethod, n: usize) -> Builder {
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn flushed<S, W, E>(pool: &WorkerPool<S, W, E>) -> Outcome {
+pub(crate) fn flushed<S, W, E>(pool: &WorkerPool<S, W, E>) -> Outcome {
     assert!(pool.flush_logs(LIMIT)?);
     Ok(())
 }

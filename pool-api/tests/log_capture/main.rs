@@ -15,6 +15,8 @@ mod footprint;
 mod runner;
 #[path = "../support/sys.rs"]
 mod sys;
+#[cfg(feature = "capture-tracing")]
+mod traces;
 
 use std::process::ExitCode;
 

@@ -23,6 +23,8 @@ use super::{
     origin::LOG_LEVEL,
     value::Value,
 };
+#[cfg(feature = "capture-tracing")]
+use super::{origin::TRACE_LEVEL, trace};
 use crate::{
     driver::{Driven, Driver, Leave, Work, drives_here},
     error::Error,
@@ -53,6 +55,9 @@ pub(crate) struct Capture {
 pub(crate) struct Collector {
     area: LogArea,
     places: Places,
+    /// The subscriber for events and spans.
+    #[cfg(feature = "capture-tracing")]
+    target: trace::Target,
     rings: Mutex<Rings>,
     /// The workers have ended: what is in the rings now is all.
     is_closed: AtomicBool,
@@ -73,6 +78,8 @@ pub(crate) enum Places {
 #[derive(Debug)]
 struct Rings {
     readers: Vec<LogReader>,
+    #[cfg(feature = "capture-tracing")]
+    traces: Vec<trace::Traces>,
     record: Vec<u8>,
 }
 
@@ -126,10 +133,19 @@ impl Capture {
     ) -> Result<Collecting, Error> {
         let area = LogArea::create(mapping, offset, shape, &self.text);
         let readers = (0..area.rings()).filter_map(|ring| area.reader(ring)).collect();
+        #[cfg(feature = "capture-tracing")]
+        let traces = (0..area.rings()).map(|_| trace::Traces::default()).collect();
         let collector = Arc::new(Collector {
             area,
             places,
-            rings: Mutex::new(Rings { readers, record: Vec::new() }),
+            #[cfg(feature = "capture-tracing")]
+            target: trace::Target::of_this_thread(),
+            rings: Mutex::new(Rings {
+                readers,
+                #[cfg(feature = "capture-tracing")]
+                traces,
+                record: Vec::new(),
+            }),
             is_closed: AtomicBool::new(false),
             flushes: AtomicU64::new(0),
             progress: Mutex::default(),
@@ -184,6 +200,8 @@ impl Collector {
 
     fn set_levels(&self) {
         self.area.set_word(LOG_LEVEL, log::max_level() as u32);
+        #[cfg(feature = "capture-tracing")]
+        self.area.set_word(TRACE_LEVEL, trace::max_level());
     }
 
     /// Asks for a pass; answers with its number.
@@ -209,7 +227,7 @@ impl Collector {
     /// Delivers what was handed over until now; whether there was anything, or `None` if `leave`
     /// has ended it.
     fn pass(&self, rings: &mut Rings, leave: &Leave<'_>) -> Option<bool> {
-        let Rings { readers, record } = rings;
+        let Rings { readers, record, .. } = rings;
         let mut any = false;
         for (ring, reader) in readers.iter_mut().enumerate() {
             let place = match &self.places {
@@ -224,6 +242,14 @@ impl Collector {
                         return None;
                     }
                     match reader.read(record) {
+                        #[cfg(feature = "capture-tracing")]
+                        Read::Record
+                            if deliver::deliver(
+                                record,
+                                place,
+                                (&self.target, &mut rings.traces[ring]),
+                            ) => {}
+                        #[cfg(not(feature = "capture-tracing"))]
                         Read::Record if deliver::deliver(record, place) => {}
                         Read::Record | Read::Fault => unreadable += 1,
                         Read::Nothing => break,
@@ -265,6 +291,10 @@ impl Driven for Collector {
             let asked = self.flushes.load(Ordering::SeqCst);
             let is_closed = self.is_closed.load(Ordering::SeqCst);
             let Some(any) = self.pass(&mut rings, leave) else { break };
+            #[cfg(feature = "capture-tracing")]
+            if is_closed {
+                rings.traces.iter_mut().for_each(trace::Traces::end);
+            }
             self.note(|progress| {
                 progress.flushed = asked;
                 progress.is_over = is_closed;

@@ -5,6 +5,8 @@
 
 use log::{Level, Metadata, Record, kv};
 
+#[cfg(feature = "capture-tracing")]
+use super::trace;
 use super::{
     record::{Arrived, KIND_FOREIGN_LOGGER, KIND_LOG},
     value::Value,
@@ -24,7 +26,11 @@ pub(super) enum Place<'n> {
 }
 
 /// Gives what the bytes say to the logger; `false` if they say nothing.
-pub(super) fn deliver(bytes: &[u8], place: Place<'_>) -> bool {
+pub(super) fn deliver(
+    bytes: &[u8],
+    place: Place<'_>,
+    #[cfg(feature = "capture-tracing")] traces: (&trace::Target, &mut trace::Traces),
+) -> bool {
     let Some(record) = Arrived::from_bytes(bytes) else { return false };
     match record.kind {
         KIND_LOG => deliver_log(&record, place),
@@ -33,6 +39,17 @@ pub(super) fn deliver(bytes: &[u8], place: Place<'_>) -> bool {
             say(place, Some(record.pid), text, &[]);
             true
         }
+        #[cfg(feature = "capture-tracing")]
+        _ => {
+            let from = match place {
+                Place::Worker(worker) => ("worker", Value::U64(worker.into())),
+                Place::Process(name) => ("process", Value::Text(name.into())),
+            };
+            let (pid, time) = (Value::U64(record.pid.into()), Value::U64(record.nanos));
+            let own = [from, ("pid", pid), ("time_unix_nanos", time)];
+            traces.1.deliver(traces.0, &record, &own)
+        }
+        #[cfg(not(feature = "capture-tracing"))]
         _ => false,
     }
 }

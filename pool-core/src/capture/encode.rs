@@ -95,7 +95,7 @@ impl<'v> VisitValue<'v> for One<'_, '_, '_> {
     }
 
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.encoding.displayed(self.key, format_args!("{value}"));
+        self.encoding.displayed(self.key, Tag::Text, format_args!("{value}"));
         Ok(())
     }
 

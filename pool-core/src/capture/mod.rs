@@ -15,6 +15,7 @@
 //!   `encode.rs`: a record becomes bytes.
 //! * `logger.rs`: the logger that captures in workers and forwards elsewhere; `stderr.rs`: a plain
 //!   logger behind it.
+//! * `trace/`: events and spans of `tracing`.
 //! * `collector.rs`: the thread in the parent; `deliver.rs`: one record for the parent's logger.
 
 mod collector;
@@ -27,6 +28,8 @@ mod origin;
 mod record;
 mod start;
 mod stderr;
+#[cfg(feature = "capture-tracing")]
+mod trace;
 mod value;
 
 pub(crate) use collector::{Capture, Collecting, FLUSH_LIMIT, Places};

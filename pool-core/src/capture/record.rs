@@ -95,11 +95,11 @@ impl<'b> Encoding<'b> {
     }
 
     /// Adds a key-value with the text that `value` displays as.
-    pub(super) fn displayed(&mut self, key: &str, value: fmt::Arguments<'_>) {
+    pub(super) fn displayed(&mut self, key: &str, tag: Tag, value: fmt::Arguments<'_>) {
         let (mut text, mut is_cut) = (Vec::new(), false);
         Limited { bytes: &mut text, most: self.most, is_cut: &mut is_cut }.put(value);
         self.is_cut |= is_cut;
-        self.value(key, Tag::Text, &text);
+        self.value(key, tag, &text);
     }
 
     /// Adds the message; what does not fit of it is cut.
@@ -217,7 +217,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut encoding = Encoding::begin(&mut bytes, most, SAMPLE, TEXTS).unwrap();
         encoding.value("n", Tag::U64, &5u64.to_le_bytes());
-        encoding.displayed("d", format_args!("{:?}", [1, 2]));
+        encoding.displayed("d", Tag::Text, format_args!("{:?}", [1, 2]));
         encoding.end(format_args!("{message}!"));
         bytes
     }

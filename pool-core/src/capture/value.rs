@@ -16,6 +16,10 @@ pub(super) enum Value<'r> {
     Bool(bool),
     Char(char),
     Text(Cow<'r, str>),
+    /// A text that `Debug` has made.
+    Debug(Cow<'r, str>),
+    /// A field of a span that has no value yet.
+    Unset,
 }
 
 /// The kinds of values, in bytes.
@@ -31,6 +35,8 @@ pub(super) enum Tag {
     Bool,
     Char,
     Text,
+    Debug,
+    Unset,
 }
 
 impl<'r> Value<'r> {
@@ -48,6 +54,8 @@ impl<'r> Value<'r> {
                 Self::Char(char::from_u32(u32::from_le_bytes(bytes.try_into().ok()?))?)
             }
             _ if tag == Tag::Text as u8 => Self::Text(String::from_utf8_lossy(bytes)),
+            _ if tag == Tag::Debug as u8 => Self::Debug(String::from_utf8_lossy(bytes)),
+            _ if tag == Tag::Unset as u8 => Self::Unset,
             _ => return None,
         })
     }
@@ -55,7 +63,7 @@ impl<'r> Value<'r> {
     /// The value for the `log` crate.
     pub(super) fn to_log(&self) -> log::kv::Value<'_> {
         match self {
-            Self::Null => log::kv::Value::null(),
+            Self::Null | Self::Unset => log::kv::Value::null(),
             Self::U64(value) => (*value).into(),
             Self::I64(value) => (*value).into(),
             Self::U128(value) => value.into(),
@@ -63,7 +71,7 @@ impl<'r> Value<'r> {
             Self::F64(value) => (*value).into(),
             Self::Bool(value) => (*value).into(),
             Self::Char(value) => (*value).into(),
-            Self::Text(value) => (&**value).into(),
+            Self::Text(value) | Self::Debug(value) => (&**value).into(),
         }
     }
 }
