@@ -49,6 +49,7 @@ const CASES: &[Case] = &[
     Case::new("a_drop_of_the_pool_delivers", dropped).processes(),
     Case::new("closures_with_captures_log_too", scoped),
     Case::new("a_pool_in_a_task_logs_through_both", nested).processes(),
+    Case::new("what_is_shared_is_built_with_logs", shared_built).processes(),
     Case::new("loggers_of_a_manager", manager),
     Case::new("a_process_logs_too", process),
 ];
@@ -517,6 +518,34 @@ fn scoped(method: StartMethod) -> Outcome {
     let mut texts = seen.texts();
     texts.sort();
     assert_eq!(texts, ["word 0", "word 1", "word 2"]);
+    Ok(())
+}
+
+fn shared_built(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1)
+        .shared_built(|| {
+            info!("built {}", 5);
+            6u64
+        })
+        .build()?;
+    assert_eq!(
+        pool.tasks([1u64]).with_worker().map(|w, x| {
+            info!("used");
+            *w.shared + x
+        })?,
+        [7]
+    );
+    flushed(&pool)?;
+    let records = seen.take();
+    // By another process than the worker's, if there is a template, whose ring is read last.
+    let mut texts: Vec<_> = records.iter().map(|seen| &*seen.text).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["built 5", "used"]);
+    let built = records.iter().find(|seen| seen.text == "built 5").unwrap();
+    if method == StartMethod::ForkServer {
+        assert_eq!(built.value("process"), Some("template"));
+    }
     Ok(())
 }
 

@@ -71,6 +71,7 @@ pub(crate) struct Collector {
 /// Where records come from.
 #[derive(Debug)]
 pub(crate) enum Places {
+    /// Workers by their ids; the last ring is that of the template.
     Workers,
     Process(String),
 }
@@ -113,9 +114,9 @@ impl Capture {
         Ok(Self { ring_bytes, text, collectors: Mutex::default() })
     }
 
-    /// The memory that the workers at so many places need.
-    pub(crate) fn shape(&self, places: usize) -> LogShape {
-        LogShape { rings: places, ring_bytes: self.ring_bytes, text: self.text.len() }
+    /// The memory of so many rings.
+    pub(crate) fn shape(&self, rings: usize) -> LogShape {
+        LogShape { rings, ring_bytes: self.ring_bytes, text: self.text.len() }
     }
 
     /// Makes the rings at `offset` of the mapping, and starts the thread that reads them, with
@@ -229,8 +230,10 @@ impl Collector {
     fn pass(&self, rings: &mut Rings, leave: &Leave<'_>) -> Option<bool> {
         let Rings { readers, record, .. } = rings;
         let mut any = false;
+        let last = readers.len().saturating_sub(1);
         for (ring, reader) in readers.iter_mut().enumerate() {
             let place = match &self.places {
+                Places::Workers if ring == last => Place::Process("template"),
                 Places::Workers => Place::Worker(ring as u32),
                 Places::Process(name) => Place::Process(name),
             };

@@ -17,10 +17,7 @@ use super::{
     slot::{BackendSlot, Sharing},
 };
 #[cfg(feature = "capture-log")]
-use crate::{
-    capture::{Capture, LogCapture},
-    mutex::lock,
-};
+use crate::capture::{Capture, LogCapture};
 use crate::{
     deferred_log::Entry,
     error::Error,
@@ -135,7 +132,7 @@ impl Pool {
         let old = self.settings.capture();
         self.begin_anew("capture_logs", |slot| {
             let retired = retire(slot)?;
-            *lock(&self.settings.capture) = new;
+            self.settings.set_capture(new);
             Ok(retired)
         })?;
         // The workers that were captured before have ended, unless calls have them.

@@ -27,7 +27,10 @@ pub(super) struct Settings {
     pub(super) init_timeout: AtomicU64,
     pub(super) exit_timeout: AtomicU64,
     #[cfg(feature = "capture-log")]
-    pub(super) capture: Mutex<Option<Arc<Capture>>>,
+    capture: Mutex<Option<Arc<Capture>>>,
+    /// Whether there is one.
+    #[cfg(feature = "capture-log")]
+    captures: AtomicBool,
 }
 
 impl Settings {
@@ -43,6 +46,8 @@ impl Settings {
             exit_timeout: time(plan.bounds.exit),
             #[cfg(feature = "capture-log")]
             capture: Mutex::new(plan.capture.clone()),
+            #[cfg(feature = "capture-log")]
+            captures: AtomicBool::new(plan.capture.is_some()),
         }
     }
 
@@ -53,8 +58,16 @@ impl Settings {
 
     /// What of workers' logs is captured.
     #[cfg(feature = "capture-log")]
+    #[inline]
     pub(super) fn capture(&self) -> Option<Arc<Capture>> {
-        lock(&self.capture).clone()
+        // Relaxed: a thread that changes it also takes the lock of the pool's backend.
+        if self.captures.load(Relaxed) { lock(&self.capture).clone() } else { None }
+    }
+
+    #[cfg(feature = "capture-log")]
+    pub(super) fn set_capture(&self, capture: Option<Arc<Capture>>) {
+        self.captures.store(capture.is_some(), Relaxed);
+        *lock(&self.capture) = capture;
     }
 
     /// The options of a call, completed by the settings where the call sets none.

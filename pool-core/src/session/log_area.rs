@@ -35,7 +35,8 @@ impl LogArea {
         Self {
             board,
             #[cfg(feature = "capture-log")]
-            shape: plan.capture.as_ref().map(|capture| capture.shape(plan.n_jobs)),
+            // One ring for each worker, and one for the template.
+            shape: plan.capture.as_ref().map(|capture| capture.shape(plan.n_jobs + 1)),
         }
     }
 

@@ -316,3 +316,111 @@ fn with_values(
     let lent: Vec<Option<&dyn FieldValue>> = owned.iter().map(Option::as_deref).collect();
     act(&fields.value_set_all(&lent));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    };
+
+    use tracing_core::{Metadata, Subscriber, dispatcher::with_default};
+
+    use super::{
+        super::{
+            super::{
+                record::{Encoding, Head},
+                value::Tag,
+            },
+            NUMBER,
+        },
+        *,
+    };
+
+    /// Takes everything, and counts the spans that are open.
+    #[derive(Default)]
+    struct All {
+        spans: AtomicU64,
+        open: Arc<AtomicU64>,
+    }
+
+    struct Reads;
+
+    impl field::Visit for Reads {
+        fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+            assert!(!format!("{field}{value:?}").is_empty());
+        }
+    }
+
+    impl Subscriber for All {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            span.record(&mut Reads);
+            self.open.fetch_add(1, SeqCst);
+            Id::from_u64(self.spans.fetch_add(1, SeqCst) + 1)
+        }
+        fn record(&self, _: &Id, values: &Record<'_>) {
+            values.record(&mut Reads);
+        }
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut Reads);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+        fn try_close(&self, _: Id) -> bool {
+            self.open.fetch_sub(1, SeqCst);
+            true
+        }
+    }
+
+    fn encoded(kind: u8, number: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let head = Head { kind, level: 3, line: Some(1), pid: 1 };
+        let texts = [Some("a"), Some("b"), Some("c")];
+        let mut encoding = Encoding::begin(&mut bytes, 4096, head, texts).unwrap();
+        encoding.value(NUMBER, Tag::U64, &number.to_le_bytes());
+        if kind == SPAN {
+            encoding.value(NUMBER, Tag::U64, &(number / 2).to_le_bytes());
+        }
+        encoding.value("x", Tag::U64, &5u64.to_le_bytes());
+        encoding.value("y", Tag::Char, &u32::from('y').to_le_bytes());
+        encoding.displayed("z", Tag::Debug, format_args!("{:?}", Some(1)));
+        encoding.end(format_args!("name"));
+        bytes
+    }
+
+    #[test]
+    fn whatever_a_worker_sends_harms_nothing_and_leaves_no_span_open() {
+        let all = All::default();
+        let open = all.open.clone();
+        with_default(&Dispatch::new(all), || {
+            let (target, mut traces) = (Target::of_this_thread(), Traces::default());
+            let mut random = 1u64;
+            let mut next = |below: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % below
+            };
+            for round in 0..20_000u64 {
+                let kind = [EVENT, SPAN, VALUES, ENTER, EXIT, CLOSE, 0, 99][next(8) as usize];
+                let mut bytes = encoded(kind, next(50));
+                for _ in 0..next(4) {
+                    let at = next(bytes.len() as u64) as usize;
+                    bytes[at] = next(256) as u8;
+                }
+                if round % 7 == 0 {
+                    bytes.truncate(next(bytes.len() as u64) as usize);
+                }
+                if let Some(record) = Arrived::from_bytes(&bytes) {
+                    traces.deliver(&target, &record, &[("worker", Value::U64(0))]);
+                }
+            }
+            traces.end();
+        });
+        assert_eq!(open.load(SeqCst), 0);
+    }
+}
