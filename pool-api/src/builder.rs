@@ -1,5 +1,7 @@
 //! The options of a pool; those about what it shares are in `builder/shared.rs`.
 
+#[cfg(feature = "capture-log")]
+mod logging;
 mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};

@@ -17,7 +17,7 @@
 //! | send types of your own | [`own_types`] |
 //! | look at what failed, and why | [`errors`] |
 //! | look up a message or a surprise | [`faq`] |
-//! | see what tasks log | [`logging`] |
+//! | see what tasks log and print | [`logging`] |
 //! | use a debugger, core dumps, valgrind, strace, sanitizers | [`debugging`] |
 //! | handle Ctrl-C, run under a supervisor or in a container | [`signals`] |
 //! | test code that uses a pool | [`testing`] |

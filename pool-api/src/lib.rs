@@ -131,6 +131,7 @@
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | messages between processes or threads | [`channel`] |
 //! | objects at a server, for programs that are no relatives too | `managers` |
+//! | logs of workers | `logging`, with the feature `capture-log` |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -140,7 +141,9 @@
 //! | --- | --- | --- |
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
-//! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
+//! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew |
+//! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
+//! | `capture-tracing` | off | the same for events and spans of `tracing` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!
@@ -166,6 +169,7 @@
 // * `managers.rs`: the names of servers for shared objects.
 // * `manager/`: a pool that is fed with single items and asked for single results.
 // * `channel/`: the names of channels, and their ends for executors.
+// * `logging.rs`, `builder/logging.rs`: what brings logs of workers to the program.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
@@ -177,6 +181,8 @@ mod chunk_tasks;
 mod cutting;
 pub mod guide;
 mod imap;
+#[cfg(feature = "capture-log")]
+pub mod logging;
 mod manager;
 #[cfg(feature = "manager")]
 pub mod managers;

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use pool_affinity::Plan;
 
+#[cfg(feature = "capture-log")]
+use crate::capture::Capture;
 use crate::{
     bootstrap,
     error::Error,
@@ -27,6 +29,9 @@ pub(crate) struct PoolConfig {
     pub(crate) allow_fork_with_threads: bool,
     /// Whether workers run a closure that borrows from this process.
     pub(crate) borrows: bool,
+    /// What of workers' logs is captured.
+    #[cfg(feature = "capture-log")]
+    pub(crate) capture: Option<Arc<Capture>>,
     /// Called first in every worker.
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.

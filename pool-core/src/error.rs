@@ -78,6 +78,10 @@ pub enum Error {
     /// The start method cannot execute this program afresh; the text says why. Use `Fork` or
     /// `Threads`.
     CannotExecute(String),
+    /// `capture_logs` under `Fork` in a program that has installed a logger of its own: workers
+    /// inherit that, and nothing can replace it. Install it by `logging::install`, or inside a
+    /// `logging::CapturedLogger`, or use another start method.
+    OtherLogger,
     /// The function is not part of the main executable (it lives in a shared library), so another
     /// process cannot be told where it is. Use `Threads`.
     ForeignFunction,
@@ -214,6 +218,10 @@ impl fmt::Display for Error {
             Self::NotInitialised => f.write_str(
                 "nothing proves that a fresh copy of this executable will be taken over before \
                  main: turn on the feature `takeover`, or call `init()` first in main",
+            ),
+            Self::OtherLogger => f.write_str(
+                "capture_logs: workers of start method fork inherit the logger of this program, which does not capture: install it by \
+                 `pool_api::logging::install` or inside a `CapturedLogger`, or use forkserver or spawn",
             ),
             Self::ForeignFunction => f.write_str(
                 "the function is not part of the main executable, so a worker process would not find it",

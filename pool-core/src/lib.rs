@@ -29,6 +29,7 @@
 // * `shared/`: the value that a pool shares with every worker.
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
+// * `capture/`: log records of workers, brought to the parent's logger.
 // * `cancel.rs`: ends a call from outside.
 // * `driver.rs`: the thread that works for futures while no thread waits for them.
 // * `task/`: what a task is, and what it has access to while it runs.
@@ -51,6 +52,8 @@
 mod awaited_endpoint;
 mod bootstrap;
 mod cancel;
+#[cfg(feature = "capture-log")]
+mod capture;
 mod child;
 mod compact;
 mod config;
@@ -87,6 +90,10 @@ mod zygote;
 #[doc(hidden)]
 pub use awaited_endpoint::AwaitedEndpoint;
 pub use cancel::CancelToken;
+#[cfg(feature = "capture-log")]
+pub use capture::{
+    CapturedLogger, InstallError, LogCapture, install as install_logger, log_to_stderr,
+};
 #[doc(hidden)]
 pub use compact::Compact;
 pub use error::{Cause, Error, ExitStatus, ProcessError, TaskError};

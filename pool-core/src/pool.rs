@@ -9,11 +9,14 @@
 //! * `pool/end.rs`: the end of the workers, and their exit results.
 //! * `pool/futures.rs`: futures of a pool; `pool/submit.rs`: a call of one item that waits for room
 //!   without a thread.
+//! * `pool/logs.rs`: when captured logs are delivered.
 //! * `pool/scoped.rs`: maps of closures with captures; `pool/slices.rs`: maps over parts of a
 //!   shared array.
 
 mod end;
 mod futures;
+#[cfg(feature = "capture-log")]
+mod logs;
 mod options;
 mod scoped;
 mod set;
@@ -183,6 +186,8 @@ impl Pool {
     #[inline]
     fn checked<'o>(&self, options: &'o JobOptions) -> Result<Cow<'o, JobOptions>, Error> {
         options.check()?;
+        #[cfg(feature = "capture-log")]
+        self.tell_log_levels();
         let n_jobs = self.plan.n_jobs;
         match options.worker {
             Some(worker) if worker as usize >= n_jobs => Err(Error::InvalidInput(format!(
@@ -318,5 +323,10 @@ impl Drop for Pool {
         let mut slot = unsafe { ManuallyDrop::take(slot) };
         slot.queues.drain(..).for_each(|queue| queue.end(None));
         slot.retired().iter().chain(&slot.backend).for_each(Backend::abandon);
+        #[cfg(feature = "capture-log")]
+        {
+            drop(slot); // which ends the workers
+            self.end_log_capture();
+        }
     }
 }

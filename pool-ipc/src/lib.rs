@@ -6,6 +6,7 @@
 //! * [`Arena`]: memory that one process allocates blocks from and all others read.
 //! * [`board`]: the table of slots through which blocks change hands.
 //! * [`channel`](mod@channel): typed, bounded channels.
+//! * [`log_ring`]: rings of bytes through which workers hand log records to their parent.
 //!
 //! This crate knows no process: which processes publish and claim, and how they die, is the
 //! business of the crates above.
@@ -19,6 +20,7 @@
 // * `arena/`: memory that one process allocates from and all others read.
 // * `board/`: the task board.
 // * `channel/`: channels.
+// * `log_ring/`: log records on their way to the parent.
 // * `primitive.rs`, `primitive/`: the atomics and the futex of board and channels.
 
 mod arena;
@@ -31,6 +33,8 @@ mod wire;
 pub mod batch;
 pub mod board;
 pub mod channel;
+#[cfg(not(loom))]
+pub mod log_ring;
 
 pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
 pub use bytes::AlignedBytes;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "capture-log")]
+use pool_core::LogCapture;
 use pool_core::Worker;
 use pool_ipc::Wire;
 
@@ -24,6 +26,8 @@ pub struct ManagerBuilder<A: Wire, R: Wire, S: 'static = (), W: 'static = ()> {
     queue_size: Option<usize>,
     ordered: bool,
     daemon: bool,
+    #[cfg(feature = "capture-log")]
+    capture: Option<LogCapture>,
 }
 
 impl<A: Wire, R: Wire> PoolManager<A, R> {
@@ -62,7 +66,16 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
 
 impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R, S, W> {
     fn new(pool: Builder<S, W>, run: Run<A, R, S, W>) -> Self {
-        Self { pool, run, size: None, queue_size: None, ordered: false, daemon: true }
+        Self {
+            pool,
+            run,
+            size: None,
+            queue_size: None,
+            ordered: false,
+            daemon: true,
+            #[cfg(feature = "capture-log")]
+            capture: None,
+        }
     }
 
     /// How many workers there are, 1 to 4 096; there may be more than CPUs. Default: the usable
@@ -103,6 +116,23 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
         self
     }
 
+    /// Captures the log records of this target and of those below it; see
+    /// [`Builder::capture_logs`]. May be called several times.
+    #[cfg(feature = "capture-log")]
+    pub fn logger(mut self, target: impl Into<String>) -> Self {
+        let none = || LogCapture::targets::<String>([]);
+        self.capture.get_or_insert_with(none).add_target(target);
+        self
+    }
+
+    /// Captures the log records of these targets, in place of those that were set before; see
+    /// [`Builder::capture_logs`].
+    #[cfg(feature = "capture-log")]
+    pub fn capture_logs(mut self, targets: impl Into<LogCapture>) -> Self {
+        self.capture = Some(targets.into());
+        self
+    }
+
     /// Sets further options of the pool behind the manager: limits of time and memory, CPUs, life
     /// spans, and so on. The number of workers and `daemon` are the manager's own.
     ///
@@ -132,7 +162,7 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
     /// [`ManagerError::Failed`] with the errors of [`Builder::build`], also for a `size` or a
     /// `queue_size` of 0.
     pub fn build(self) -> Result<PoolManager<A, R>, ManagerError> {
-        let Self { pool, run, size, queue_size, ordered, daemon } = self;
+        let Self { pool, run, size, queue_size, ordered, daemon, .. } = self;
         let size = size.unwrap_or_else(usable_cpus);
         let refuse = |text: String| ManagerError::Failed(Error::InvalidInput(text));
         if !(1..=MOST_WORKERS).contains(&size) {
@@ -142,10 +172,20 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
         if queue_size == 0 {
             return Err(refuse("queue_size is at least 1, not 0".to_owned()));
         }
+        #[cfg(feature = "capture-log")]
+        let pool = match &self.capture {
+            Some(capture) => pool.capture_logs(capture.clone()),
+            None => pool,
+        };
         let pool = pool.n_jobs(size).daemon(daemon).build().map_err(ManagerError::Failed)?;
         let workers = Box::new(PoolOf { pool, run });
         let state = ManagerState::new(workers, queue_size.saturating_add(size), ordered);
-        Ok(PoolManager::new(state, daemon))
+        Ok(PoolManager::new(
+            state,
+            daemon,
+            #[cfg(feature = "capture-log")]
+            self.capture,
+        ))
     }
 
     /// Makes the manager and starts its workers.

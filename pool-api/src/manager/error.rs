@@ -32,6 +32,8 @@ pub enum ManagerError<A = ()> {
     WorkersGone,
     /// The manager was started before.
     AlreadyStarted,
+    /// No logger of this name was added.
+    UnknownLogger(String),
     /// [`join_async`](super::PoolManager::join_async) has not returned since the last
     /// [`put_async`](super::PoolManager::put_async).
     FeederRunning,
@@ -72,6 +74,7 @@ impl<A> ManagerError<A> {
             Self::NothingOutstanding => ManagerError::NothingOutstanding,
             Self::WorkersGone => ManagerError::WorkersGone,
             Self::AlreadyStarted => ManagerError::AlreadyStarted,
+            Self::UnknownLogger(name) => ManagerError::UnknownLogger(name),
             Self::FeederRunning => ManagerError::FeederRunning,
             Self::Failed(error) => ManagerError::Failed(error),
         }
@@ -87,6 +90,7 @@ impl<A> ManagerError<A> {
             Self::NothingOutstanding => "no result is outstanding: put an item first",
             Self::WorkersGone => "the manager was terminated and has no workers",
             Self::AlreadyStarted => "the manager was started before",
+            Self::UnknownLogger(_) => "no logger of this name was added",
             Self::FeederRunning => {
                 "join_async was not called since the last put_async: call it first"
             }
@@ -100,6 +104,7 @@ impl<A> fmt::Display for ManagerError<A> {
         match self {
             // What failed is told by the error itself, whose source is this one's.
             Self::Failed(error) => fmt::Display::fmt(error, f),
+            Self::UnknownLogger(name) => write!(f, "{}: {name:?}", self.text()),
             other => f.write_str(other.text()),
         }
     }
@@ -116,6 +121,9 @@ impl<A> fmt::Debug for ManagerError<A> {
             Self::NothingOutstanding => ("NothingOutstanding", None),
             Self::WorkersGone => ("WorkersGone", None),
             Self::AlreadyStarted => ("AlreadyStarted", None),
+            Self::UnknownLogger(name) => {
+                return f.debug_tuple("UnknownLogger").field(name).finish();
+            }
             Self::FeederRunning => ("FeederRunning", None),
             Self::Failed(error) => ("Failed", Some(error)),
         };

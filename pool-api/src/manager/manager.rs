@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "capture-log")]
+use pool_core::LogCapture;
 use pool_ipc::Wire;
 
 use super::{
@@ -45,11 +47,24 @@ pub struct PoolManager<A: Wire, R: Wire> {
     state: Arc<ManagerState<A, R>>,
     feeder: Mutex<Option<Feeder<A>>>,
     daemon: bool,
+    /// Which logs of workers are captured.
+    #[cfg(feature = "capture-log")]
+    pub(super) capture: Mutex<Option<LogCapture>>,
 }
 
 impl<A: Wire, R: Wire> PoolManager<A, R> {
-    pub(super) fn new(state: ManagerState<A, R>, daemon: bool) -> Self {
-        Self { state: Arc::new(state), feeder: Mutex::new(None), daemon }
+    pub(super) fn new(
+        state: ManagerState<A, R>,
+        daemon: bool,
+        #[cfg(feature = "capture-log")] capture: Option<LogCapture>,
+    ) -> Self {
+        Self {
+            state: Arc::new(state),
+            feeder: Mutex::new(None),
+            daemon,
+            #[cfg(feature = "capture-log")]
+            capture: Mutex::new(capture),
+        }
     }
 
     /// Starts the workers, and waits until each of them can take an item.
@@ -305,6 +320,22 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
             _ if self.daemon => self.terminate(),
             _ => self.join(),
         }
+    }
+
+    /// Holds a start up while it lives; [`ManagerError::AlreadyStarted`] where there was one.
+    #[cfg(feature = "capture-log")]
+    pub(super) fn before_start(&self) -> Result<MutexGuard<'_, Option<Feeder<A>>>, ManagerError> {
+        self.check()?;
+        let feeder = self.feeder();
+        match self.state.stage() {
+            Stage::New => Ok(feeder),
+            _ => Err(ManagerError::AlreadyStarted),
+        }
+    }
+
+    #[cfg(feature = "capture-log")]
+    pub(super) fn set_capture_logs(&self, capture: Option<LogCapture>) -> Result<(), ManagerError> {
+        self.state.workers.capture_logs(capture).map_err(ManagerError::Failed)
     }
 
     fn feeder(&self) -> MutexGuard<'_, Option<Feeder<A>>> {

@@ -7,6 +7,7 @@
 //! * `builder.rs`: the options; `process.rs`: the trait of the class form.
 //! * `manager.rs`: the manager; `scope.rs`: a manager for the length of a closure.
 //! * `state.rs`: what the feeder shares: the stage, room for items, and the results.
+//! * `loggers.rs`: the targets whose logs are captured.
 //! * `workers.rs`: the pool behind it, without the types of its workers.
 //! * `feeder.rs`: puts the items of an iterator in a thread of its own.
 //! * `error.rs`: why a call failed.
@@ -14,6 +15,8 @@
 mod builder;
 mod error;
 mod feeder;
+#[cfg(feature = "capture-log")]
+mod loggers;
 #[allow(clippy::module_inception)]
 mod manager;
 mod process;

@@ -272,6 +272,11 @@ mod tests {
             Ok(())
         }
 
+        #[cfg(feature = "capture-log")]
+        fn capture_logs(&self, _: Option<pool_core::LogCapture>) -> crate::Result<()> {
+            Ok(())
+        }
+
         fn terminate(&self) -> crate::Result<()> {
             self.note("terminate");
             Ok(())

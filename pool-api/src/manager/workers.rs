@@ -20,6 +20,10 @@ pub(super) trait Workers<A, R>: Send + Sync {
     /// Lets the workers finish what they have, and ends them.
     fn stop(&self) -> Result<()>;
 
+    /// Sets which logs of the workers are captured.
+    #[cfg(feature = "capture-log")]
+    fn capture_logs(&self, capture: Option<pool_core::LogCapture>) -> Result<()>;
+
     /// Kills the workers.
     fn terminate(&self) -> Result<()>;
 
@@ -68,6 +72,11 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for P
 
     fn stop(&self) -> Result<()> {
         self.pool.stop_and_join()
+    }
+
+    #[cfg(feature = "capture-log")]
+    fn capture_logs(&self, capture: Option<pool_core::LogCapture>) -> Result<()> {
+        self.pool.set_capture_logs(capture)
     }
 
     fn terminate(&self) -> Result<()> {

@@ -1,9 +1,14 @@
 //! What a process that runs one function is told at its start.
 
+#[cfg(feature = "capture-log")]
+use std::sync::Arc;
+
 use nix::unistd::Pid;
 use pool_affinity::CpuSet;
 use pool_ipc::{AlignedBytes, WireFault, wire};
 
+#[cfg(feature = "capture-log")]
+use super::logs::LogSegment;
 use super::{identity::Identity, work::Portable};
 use crate::environment::{EncodedEnvironment, Environment};
 
@@ -13,6 +18,9 @@ pub(crate) struct ChildConfig {
     pub(crate) identity: Identity,
     pub(crate) cpus: Option<CpuSet>,
     pub(crate) environment: Environment,
+    /// The ring for what it logs.
+    #[cfg(feature = "capture-log")]
+    pub(crate) logs: Option<Arc<LogSegment>>,
 }
 
 wire! {
@@ -64,6 +72,8 @@ impl From<EncodedConfig> for ChildConfig {
             },
             cpus: ids.and_then(Result::ok),
             environment: environment.into(),
+            #[cfg(feature = "capture-log")]
+            logs: None,
         }
     }
 }
@@ -83,7 +93,13 @@ mod tests {
             parent_name: "two".to_string(),
         };
         let cpus = Some(CpuSet::from_ids([1, 900]).unwrap());
-        let config = ChildConfig { identity, cpus, environment: Environment::default() };
+        let config = ChildConfig {
+            identity,
+            cpus,
+            environment: Environment::default(),
+            #[cfg(feature = "capture-log")]
+            logs: None,
+        };
         let encoded: EncodedConfig = pool_ipc::from_bytes(
             &config.to_bytes(Portable(FunctionOffsets { run: 3, function: 4 })).unwrap(),
         )

@@ -20,6 +20,8 @@ use nix::{
     unistd::Pid,
 };
 
+#[cfg(feature = "capture-log")]
+use super::logs::ChildLogs;
 use super::{
     children::{Running, SERVER_LIMIT},
     messages::{Inbox, Kind, Message},
@@ -45,6 +47,9 @@ pub(crate) struct ChildParts {
     pub(crate) _death_pipe: Option<Listed>,
     /// The server that has forked it, if it is no child of this process.
     pub(crate) server: Option<Arc<ServerLink>>,
+    /// What collects its logs.
+    #[cfg(feature = "capture-log")]
+    pub(crate) logs: Option<ChildLogs>,
 }
 
 /// A process that runs one function, as its parent knows it.
@@ -102,6 +107,13 @@ impl Child {
         Self { parts, owner: process::id(), detached: AtomicBool::new(false), state }
     }
 
+    /// The process, with what collects its logs.
+    #[cfg(feature = "capture-log")]
+    pub(crate) fn with_logs(mut self, logs: ChildLogs) -> Self {
+        self.parts.logs = Some(logs);
+        self
+    }
+
     /// Whether this process has started it, and not one that this process was forked from.
     pub(crate) fn is_mine(&self) -> bool {
         self.owner == process::id()
@@ -138,6 +150,8 @@ impl Child {
     /// How it has ended, with the value, which is taken; `None` while it runs.
     pub(crate) fn take(&self) -> Option<Outcome> {
         let end = self.end()?;
+        #[cfg(feature = "capture-log")]
+        self.parts.logs.iter().for_each(ChildLogs::end);
         Some(match (end, &mut lock(&self.state).report) {
             (End::Value, Some(Report::Value(value))) => {
                 value.take().map_or(Outcome::Taken, Outcome::Value)
@@ -355,6 +369,8 @@ mod tests {
             socket: Listed::new(socket).unwrap(),
             _death_pipe: None,
             server: Some(Arc::new(server)),
+            #[cfg(feature = "capture-log")]
+            logs: None,
         });
         (child, theirs)
     }

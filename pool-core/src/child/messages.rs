@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     /// To the process: its configuration, then the argument of its function.
     Config = 1,
     Argument,
+    /// Between these two, if its logs are captured: the descriptor of their segment.
+    Logs,
     /// From the process: what its function returned, an encoded [`FailureKind`], or the step at
     /// which it could not begin with the error number.
     ///
@@ -65,6 +67,7 @@ impl Kind {
         let all = [
             Self::Config,
             Self::Argument,
+            Self::Logs,
             Self::Value,
             Self::Failed,
             Self::Unable,

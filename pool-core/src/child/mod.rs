@@ -10,6 +10,7 @@
 //! * `server.rs`: the server that forks such processes for ForkServer; `server_link.rs`: the
 //!   parent's link to it.
 //! * `handle.rs`: what the parent keeps of a process.
+//! * `logs.rs`: its captured logs.
 //! * `fork_locks.rs`: the locks of this folder, taken while this process is forked.
 //! * `children.rs`: all processes and threads that the parent has started, and their end with it.
 
@@ -18,6 +19,8 @@ mod config;
 mod fork_locks;
 mod handle;
 pub(crate) mod identity;
+#[cfg(feature = "capture-log")]
+mod logs;
 mod messages;
 mod run;
 mod server;
@@ -28,6 +31,10 @@ pub(crate) use children::{Running, SERVER_LIMIT};
 pub(crate) use config::ChildConfig;
 pub(crate) use fork_locks::ForkLocks;
 pub(crate) use handle::{Child, ChildParts, End, Outcome};
+#[cfg(feature = "capture-log")]
+pub(crate) use logs::LogSegment;
+#[cfg(feature = "capture-log")]
+pub(crate) use messages::send_numbers;
 pub(crate) use messages::{Kind, Message, send_bytes};
 pub(crate) use run::{ChildStart, DeathLink, PANICKED, run_here, run_received};
 pub(crate) use server::run_server;

@@ -4,6 +4,8 @@
 //! what the function returned, or how it failed, before it ends; a process that reports nothing was
 //! ended from outside, or by its function.
 
+#[cfg(feature = "capture-log")]
+use std::sync::Arc;
 use std::{
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,6 +13,8 @@ use std::{
 
 use nix::unistd::Pid;
 
+#[cfg(feature = "capture-log")]
+use super::logs::LogSegment;
 use super::{
     children,
     config::{ChildConfig, EncodedConfig},
@@ -89,18 +93,31 @@ impl ChildStart {
 /// Runs the process whose configuration and argument lie in its socket.
 pub(crate) fn run_received(start: ChildStart) -> ! {
     let mut inbox = Inbox::default();
-    // Both were sent before this process was started.
-    let mut next = |kind| match inbox.receive(start.socket.as_fd()) {
-        Ok(Received::Message(message)) if message.kind == kind => message,
+    // All were sent before this process was started.
+    let mut next = || match inbox.receive(start.socket.as_fd()) {
+        Ok(Received::Message(message)) => message,
         _ => exit(UNABLE),
     };
-    let (config, argument): (Message, Message) = (next(Kind::Config), next(Kind::Argument));
+    let (config, mut argument): (Message, Message) = (next(), next());
+    #[cfg(feature = "capture-log")]
+    let mut logs = None;
+    if argument.kind == Kind::Logs {
+        #[cfg(feature = "capture-log")]
+        {
+            logs = argument.fds.pop().and_then(LogSegment::received).map(Arc::new);
+        }
+        argument = next();
+    }
+    if (config.kind, argument.kind) != (Kind::Config, Kind::Argument) {
+        exit(UNABLE);
+    }
     let Ok(encoded) = pool_ipc::from_bytes::<EncodedConfig>(&config.bytes) else { exit(UNABLE) };
     let offsets = FunctionOffsets { run: encoded.run, function: encoded.function };
-    match Portable(offsets).into_work(argument) {
-        Some(work) => run_here(encoded.into(), start, work),
-        None => exit(UNABLE),
-    }
+    let Some(work) = Portable(offsets).into_work(argument) else { exit(UNABLE) };
+    let config: ChildConfig = encoded.into();
+    #[cfg(feature = "capture-log")]
+    let config = ChildConfig { logs, ..config };
+    run_here(config, start, work)
 }
 
 /// Runs a process that has inherited its function.
@@ -124,7 +141,9 @@ fn live(
     starter: Option<Pid>,
     work: Work,
 ) -> i32 {
-    let ChildConfig { identity, cpus, environment } = config;
+    #[cfg(feature = "capture-log")]
+    let logs = config.logs.clone();
+    let ChildConfig { identity, cpus, environment, .. } = config;
     let starter = starter.unwrap_or(identity.parent);
     if identity.daemon {
         let armed = match &death_link {
@@ -152,6 +171,8 @@ fn live(
     }
     print_panics();
     learn_locations(false);
+    #[cfg(feature = "capture-log")]
+    logs.iter().for_each(|logs| logs.begin());
     let result = work();
     os::flush_output();
     let code = report(socket, result);

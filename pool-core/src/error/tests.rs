@@ -11,7 +11,7 @@ fn not_permitted() -> io::Error {
 }
 
 /// How many variants there are, and the position of one; a new variant has to be added here.
-const VARIANTS: usize = 30;
+const VARIANTS: usize = 31;
 
 fn position(error: &Error) -> usize {
     match error {
@@ -45,6 +45,7 @@ fn position(error: &Error) -> usize {
         Error::Resources { .. } => 27,
         Error::QueueFull => 28,
         Error::Process(_) => 29,
+        Error::OtherLogger => 30,
     }
 }
 
@@ -77,6 +78,7 @@ fn all() -> Vec<Error> {
         Error::NotInitialised,
         Error::CannotExecute("no".into()),
         Error::ForeignFunction,
+        Error::OtherLogger,
         Error::NotSupported { method: StartMethod::Fork, what: "it" },
         Error::ForeignProcess,
         Error::NestedUse,

@@ -36,6 +36,8 @@ impl Pool {
     pub fn stop_and_join(&self) -> Result<(), Error> {
         let ended = self.end(true, Backend::stop);
         self.wake_submitters();
+        #[cfg(feature = "capture-log")]
+        self.flush_log_capture();
         ended?;
         self.plan.exits.report()
     }
@@ -50,6 +52,8 @@ impl Pool {
     pub fn terminate(&self) -> Result<(), Error> {
         let ended = self.end(false, Backend::terminate);
         self.wake_submitters();
+        #[cfg(feature = "capture-log")]
+        self.flush_log_capture();
         ended?;
         // A worker that was killed during its exit has not failed, and earlier failures are dropped
         // with the workers. Refused results stay known.

@@ -10,6 +10,8 @@ use std::{
 
 use pool_affinity::CpuIds;
 
+#[cfg(feature = "capture-log")]
+use crate::capture::{Capture, LogCapture};
 use crate::{
     config::PoolConfig,
     error::{Error, full_text},
@@ -67,6 +69,9 @@ pub struct PoolOptions {
     pub dump_shared_memory: bool,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
+    /// Which log records of workers come to this process's logger; `None`: none.
+    #[cfg(feature = "capture-log")]
+    pub capture_logs: Option<LogCapture>,
     /// The serial number of the first worker, from 1 to 2^47: tests begin shortly before the names
     /// of workers are used again.
     #[doc(hidden)]
@@ -98,6 +103,8 @@ impl Default for PoolOptions {
             daemon: true,
             dump_shared_memory: false,
             at_worker_start: Vec::new(),
+            #[cfg(feature = "capture-log")]
+            capture_logs: None,
             first_serial: 1,
             life: WorkerLife::plain(),
         }
@@ -178,6 +185,11 @@ impl PoolOptions {
             Ok(cpus) => cpus,
             Err(error) => return refuse(format!("cpu_ids: {}", full_text(&error))),
         };
+        #[cfg(feature = "capture-log")]
+        let capture = match &self.capture_logs {
+            Some(capture) => Some(Arc::new(Capture::new(capture, method)?)),
+            None => None,
+        };
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(PoolConfig {
@@ -190,6 +202,8 @@ impl PoolOptions {
             allow_fork_with_threads: self.allow_fork_with_threads.is_some(),
             borrows: false,
             first: self.at_worker_start.clone(),
+            #[cfg(feature = "capture-log")]
+            capture,
             shared_timeout: self.shared_timeout,
             life: self.life,
             bounds: Bounds {

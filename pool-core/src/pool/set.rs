@@ -3,6 +3,8 @@
 //! Invariant: calls that began before keep their workers; a setting that is refused changes
 //! nothing.
 
+#[cfg(feature = "capture-log")]
+use std::sync::Arc;
 use std::{
     mem,
     num::NonZeroU64,
@@ -14,6 +16,8 @@ use super::{
     Pool,
     slot::{BackendSlot, Sharing},
 };
+#[cfg(feature = "capture-log")]
+use crate::capture::{Capture, LogCapture};
 use crate::{
     deferred_log::Entry,
     error::Error,
@@ -110,6 +114,30 @@ impl Pool {
         check_limit("worker_exit_timeout", limit)?;
         let nanos = limit.map_or(0, nanos);
         self.set(&self.settings.exit_timeout, "worker_exit_timeout", nanos)
+    }
+
+    /// Sets which log records of workers are captured; `None`: none. The next call gets fresh
+    /// workers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pool::refresh_snapshot`], and those of the options; then nothing is set.
+    #[cfg(feature = "capture-log")]
+    pub fn set_capture_logs(&self, capture: Option<LogCapture>) -> Result<(), Error> {
+        self.refuse_if_foreign()?;
+        let new = match &capture {
+            Some(capture) => Some(Arc::new(Capture::new(capture, self.plan.method)?)),
+            None => None,
+        };
+        let old = self.settings.capture();
+        self.begin_anew("capture_logs", |slot| {
+            let retired = retire(slot)?;
+            self.settings.set_capture(new);
+            Ok(retired)
+        })?;
+        // The workers that were captured before have ended, unless calls have them.
+        old.inspect(|old| old.end());
+        Ok(())
     }
 
     fn set(&self, setting: &AtomicU64, name: &'static str, value: u64) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! The settings that may change between two calls.
 
+#[cfg(feature = "capture-log")]
+use std::sync::{Arc, Mutex};
 use std::{
     borrow::Cow,
     num::NonZeroU64,
@@ -8,6 +10,8 @@ use std::{
 };
 
 use super::options::PoolOptions;
+#[cfg(feature = "capture-log")]
+use crate::{capture::Capture, mutex::lock};
 use crate::{config::PoolConfig, hooks::Bounds, job::JobOptions, os::nanos};
 
 /// The present settings. A thread that changes one also takes the lock of the pool's backend, which
@@ -22,6 +26,11 @@ pub(super) struct Settings {
     pub(super) lifespan: AtomicU64,
     pub(super) init_timeout: AtomicU64,
     pub(super) exit_timeout: AtomicU64,
+    #[cfg(feature = "capture-log")]
+    capture: Mutex<Option<Arc<Capture>>>,
+    /// Whether there is one.
+    #[cfg(feature = "capture-log")]
+    captures: AtomicBool,
 }
 
 impl Settings {
@@ -35,12 +44,30 @@ impl Settings {
             lifespan: AtomicU64::new(plan.life.span.map_or(0, NonZeroU64::get)),
             init_timeout: time(plan.bounds.init),
             exit_timeout: time(plan.bounds.exit),
+            #[cfg(feature = "capture-log")]
+            capture: Mutex::new(plan.capture.clone()),
+            #[cfg(feature = "capture-log")]
+            captures: AtomicBool::new(plan.capture.is_some()),
         }
     }
 
     /// Whether workers live on from call to call.
     pub(super) fn keep_alive(&self) -> bool {
         self.keep_alive.load(Relaxed)
+    }
+
+    /// What of workers' logs is captured.
+    #[cfg(feature = "capture-log")]
+    #[inline]
+    pub(super) fn capture(&self) -> Option<Arc<Capture>> {
+        // Relaxed: a thread that changes it also takes the lock of the pool's backend.
+        if self.captures.load(Relaxed) { lock(&self.capture).clone() } else { None }
+    }
+
+    #[cfg(feature = "capture-log")]
+    pub(super) fn set_capture(&self, capture: Option<Arc<Capture>>) {
+        self.captures.store(capture.is_some(), Relaxed);
+        *lock(&self.capture) = capture;
     }
 
     /// The options of a call, completed by the settings where the call sets none.
@@ -85,6 +112,8 @@ impl Settings {
             life: plan.life.span(self.lifespan()),
             bounds: Bounds { init, exit, ..plan.bounds },
             keep_alive: self.keep_alive(),
+            #[cfg(feature = "capture-log")]
+            capture: self.capture(),
             ..plan.clone()
         }
     }

@@ -7,7 +7,13 @@ use std::{ffi::OsString, path::PathBuf};
 use pool_affinity::{CpuSet, Machine};
 use pool_ipc::Wire;
 
-use super::{handle::Process, runnable::Runnable, start::Task};
+use super::{
+    handle::Process,
+    runnable::Runnable,
+    start::{Start, Task},
+};
+#[cfg(feature = "capture-log")]
+use crate::capture::{Capture, LogCapture};
 use crate::{
     child::{ChildConfig, identity},
     compact::Compact,
@@ -33,6 +39,8 @@ pub struct ProcessBuilder {
     cpu_ids: Option<Vec<usize>>,
     environment: Environment,
     fork_with_threads: bool,
+    #[cfg(feature = "capture-log")]
+    capture_logs: Option<LogCapture>,
 }
 
 impl ProcessBuilder {
@@ -100,6 +108,19 @@ impl ProcessBuilder {
         self
     }
 
+    /// Brings what the process logs through the `log` crate to the logger of this process, with the
+    /// key-values `process` (its name), `pid` and `time_unix_nanos`; `targets` and all else as for
+    /// workers of a pool. What it has handed over is delivered when [`Process::join`] returns,
+    /// which waits for a logger up to 5 seconds. Under Threads it changes nothing.
+    ///
+    /// Refused: targets and sizes that cannot be ([`Error::InvalidInput`]); another logger of the
+    /// program under Fork ([`Error::OtherLogger`]).
+    #[cfg(feature = "capture-log")]
+    pub fn capture_logs(mut self, targets: impl Into<LogCapture>) -> Self {
+        self.capture_logs = Some(targets.into());
+        self
+    }
+
     /// Starts `function(argument)`. Returns once the process is there, and does not wait for its
     /// function to begin.
     ///
@@ -163,8 +184,27 @@ impl ProcessBuilder {
         let method = self.method.unwrap_or(StartMethod::first_compiled());
         let cpus = self.check(method)?;
         let identity = identity::next(self.name.clone(), self.daemon);
-        let config = ChildConfig { identity, cpus, environment: self.environment.clone() };
-        super::start::start(method, config, task, self.fork_with_threads)
+        let environment = self.environment.clone();
+        #[cfg(feature = "capture-log")]
+        let capture = match &self.capture_logs {
+            Some(capture) => Some(Capture::new(capture, method)?),
+            None => None,
+        };
+        let config = ChildConfig {
+            identity,
+            cpus,
+            environment,
+            #[cfg(feature = "capture-log")]
+            logs: None,
+        };
+        let start = Start {
+            method,
+            config,
+            fork_with_threads: self.fork_with_threads,
+            #[cfg(feature = "capture-log")]
+            capture: capture.filter(|_| method != StartMethod::Threads),
+        };
+        start.start(task)
     }
 
     /// Refuses what a process could not have; answers with its CPUs.

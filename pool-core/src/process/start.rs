@@ -38,6 +38,11 @@ use crate::{
     start,
     start_method::StartMethod,
 };
+#[cfg(feature = "capture-log")]
+use crate::{
+    capture::Capture,
+    child::{LogSegment, send_numbers},
+};
 
 /// What was tried when a process could not be started.
 const STARTING: &str = "starting a process";
@@ -48,8 +53,33 @@ pub(super) enum Task<A, R> {
     Closure(Box<dyn FnOnce() -> R + Send>),
 }
 
-/// Starts the process.
-pub(super) fn start<A: Wire, R: Wire>(
+/// How a process is started.
+pub(super) struct Start {
+    pub(super) method: StartMethod,
+    pub(super) config: ChildConfig,
+    pub(super) fork_with_threads: bool,
+    /// What of its logs is captured.
+    #[cfg(feature = "capture-log")]
+    pub(super) capture: Option<Capture>,
+}
+
+impl Start {
+    /// Starts the process.
+    pub(super) fn start<A: Wire, R: Wire>(self, task: Task<A, R>) -> Result<Process<R>, Error> {
+        #[cfg(feature = "capture-log")]
+        if let Some(capture) = self.capture {
+            let (segment, logs) = LogSegment::create(capture, &self.config.identity.name)?;
+            let config = ChildConfig { logs: Some(segment), ..self.config };
+            let child = start_process(self.method, config, task, self.fork_with_threads)?;
+            let child = Arc::new(child.with_logs(logs));
+            children::add(child.clone());
+            return Ok(Process::of_child(child, self.method));
+        }
+        start(self.method, self.config, task, self.fork_with_threads)
+    }
+}
+
+fn start<A: Wire, R: Wire>(
     method: StartMethod,
     config: ChildConfig,
     task: Task<A, R>,
@@ -140,6 +170,8 @@ fn parts(
         socket,
         _death_pipe: death_pipe,
         server,
+        #[cfg(feature = "capture-log")]
+        logs: None,
     }
 }
 
@@ -256,9 +288,24 @@ fn encode<A: Wire, R: Wire>(
 }
 
 impl Sent {
+    /// Sends the segment for its logs, if they are captured.
+    #[cfg(feature = "capture-log")]
+    fn send_logs(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        match self.config.logs.as_ref().and_then(|logs| logs.descriptor()) {
+            Some(fd) => send_numbers(socket, Kind::Logs, [0, 0], Some(fd)),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "capture-log"))]
+    fn send_logs(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Puts both messages into the socket.
     fn send(&self, socket: BorrowedFd<'_>) -> Result<(), Error> {
         send_bytes(socket, Kind::Config, &self.config_bytes, &[])
+            .and_then(|()| self.send_logs(socket))
             .and_then(|()| send_bytes(socket, Kind::Argument, &self.argument, &self.segments))
             .or_resources("sending the argument of a process")
     }

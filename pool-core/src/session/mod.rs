@@ -15,6 +15,7 @@
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
 //!   their job reads them; `segments.rs`: what handles keep alive; `buffers.rs`: buffers that jobs
 //!   leave to each other.
+//! * `log_area.rs`: the memory of captured logs.
 //! * `cancel.rs`: cancel tokens; `kill.rs`: the workers of cancelled calls; `watch.rs`: stopped
 //!   processes; `drain.rs`: the end of a job whose tasks borrow.
 //! * `idle.rs`: reads reports while no call is under way; `idle_watch.rs`: what has it do so.
@@ -32,6 +33,7 @@ mod idle;
 mod idle_watch;
 mod jobs;
 mod kill;
+mod log_area;
 mod open;
 mod reserve;
 mod restart_pauses;

@@ -26,6 +26,7 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     arenas::{OnTheWay, reservation},
     buffers::BufferPool,
+    log_area::LogArea,
     state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
@@ -58,9 +59,11 @@ impl Session {
         let arena_limit = plan.arena_limit.min(reservation);
 
         let what = "mapping memory for the pool's task board";
-        let board = Segment::create("pool-board", shape.bytes() as u64).or_resources(what)?;
-        let board_map = board.map().or_resources(what)?;
+        let log_area = LogArea::of(plan, shape.bytes());
+        let board = Segment::create("pool-board", log_area.end() as u64).or_resources(what)?;
+        let board_map = Arc::new(log_area.map(&board).or_resources(what)?);
         board_map.dont_fork().or_resources(what)?;
+        let log_capture = log_area.open(plan, &board_map)?;
 
         let what = "mapping memory for the pool's items";
         let items = Segment::create("pool-items", reservation).or_resources(what)?;
@@ -93,6 +96,7 @@ impl Session {
                 shared: shared.config(plan.shared_timeout)?,
                 life: plan.life.config()?,
                 bounds: plan.bounds,
+                log_area: log_area.offset(),
                 descriptors: DescriptorLimit::default(),
             },
         };
@@ -165,7 +169,8 @@ impl Session {
             changed: Condvar::new(),
             answered: Condvar::new(),
             vacant: Condvar::new(),
-            board: Board::new(Arc::new(board_map), shape),
+            log_capture,
+            board: Board::new(board_map, shape),
             link: ManuallyDrop::new(link),
             wake_counter: ManuallyDrop::new(wake_counter),
             broker: ManuallyDrop::new(broker_link(this)),

@@ -24,6 +24,7 @@ use super::{
     arenas::{OnTheWay, WorkerArena},
     buffers::BufferPool,
     idle_watch::IdleWatch,
+    log_area::LogCapture,
     results::Message,
 };
 use crate::{
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     pub(super) answered: Condvar,
     /// Notified whenever a thread that stands by has to look.
     pub(super) vacant: Condvar,
+    /// What brings the logs of the workers here.
+    pub(super) log_capture: LogCapture,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's wake counter: an event counter that workers write to.

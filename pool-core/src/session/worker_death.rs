@@ -24,6 +24,7 @@ impl Session {
         let status = ExitStatus::from_wait(raw);
         let cause = self.cause_of_death(state, incarnation, status, peak);
         self.collect(state);
+        self.log_capture.worker_ended();
         // Asked before its chunks are freed and its place is filled again.
         let killed = self.take_kill(state, incarnation);
         let killed_in_init = status.signal().is_some() && self.was_in_init(state, incarnation);

@@ -24,6 +24,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) shared: SharedConfig,
     pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
+    /// Where on the board's segment the rings of captured logs begin; 0: there are none.
+    pub(crate) log_area: u64,
     /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
 }
@@ -59,7 +61,7 @@ pub(crate) struct WorkerFds {
 }
 
 impl WorkerConfig {
-    const FIXED_WORDS: usize = 7;
+    const FIXED_WORDS: usize = 8;
 
     /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
     /// inherits does not get there.)
@@ -72,6 +74,7 @@ impl WorkerConfig {
             self.first.len() as u64,
             u64::from(matches!(self.shared, SharedConfig::Constructed(_))),
             self.descriptors.to_word(),
+            self.log_area,
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
@@ -85,7 +88,7 @@ impl WorkerConfig {
     /// The configuration, and the numbers behind it; `None` when there are too few.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
-        let [places, slots, arena_limit, spin, first, shared_spec, descriptors] = *fixed;
+        let [places, slots, arena_limit, spin, first, shared_spec, descriptors, log_area] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
@@ -103,6 +106,7 @@ impl WorkerConfig {
             shared,
             life,
             bounds,
+            log_area,
             descriptors: DescriptorLimit::from_word(descriptors),
         };
         Some((config, rest))
@@ -171,6 +175,7 @@ impl WorkerConfig {
             shared: SharedConfig::Nothing,
             life: HookOffsets::default(),
             bounds: Bounds::default(),
+            log_area: 1 << 20,
             descriptors: DescriptorLimit::default(),
         }
     }

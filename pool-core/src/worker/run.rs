@@ -28,6 +28,8 @@ use super::{
     startup::awake,
     task_stack::run_on_stack,
 };
+#[cfg(feature = "capture-log")]
+use crate::capture;
 use crate::{
     bootstrap,
     error::{ExitStatus, Failure, FailureKind, StartFailure},
@@ -149,6 +151,8 @@ impl Worker {
         }
         let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
         bootstrap::may_end_alone(start.incarnation, &handshake_socket);
+        #[cfg(feature = "capture-log")]
+        capture::begin(&board, start.config.log_area, start.worker.index());
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.worker.number(), start.incarnation, pid);

@@ -37,6 +37,8 @@ pub(super) fn awake(
     if !start.config.first.is_empty() {
         let failed = at(Stage::AtWorkerStart);
         call_first(&start.config.first, mark).map_err(failed)?;
+        #[cfg(feature = "capture-log")]
+        crate::capture::settle();
     }
     let value = match &start.config.shared {
         SharedConfig::Nothing => None,

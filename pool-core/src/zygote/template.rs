@@ -1,5 +1,7 @@
 //! A template: it makes the shared value, then forks workers as the zygote orders.
 
+#[cfg(feature = "capture-log")]
+use std::sync::Arc;
 use std::{
     io::IoSlice,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -14,8 +16,12 @@ use nix::{
     unistd::Pid,
 };
 use pool_ipc::board::Incarnation;
+#[cfg(feature = "capture-log")]
+use pool_shm::Segment;
 use pool_shm::exclusive_borrows;
 
+#[cfg(feature = "capture-log")]
+use crate::capture;
 use crate::{
     error::{Fault, Stage, StartFailure, full_text},
     ids::WorkerId,
@@ -71,6 +77,8 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
         limit.restore();
         let identities =
             || [&socket, &wake_counter, &handshake_socket].map(|fd| FileId::of(fd.as_fd()));
+        #[cfg(feature = "capture-log")]
+        capture_logs(&board, &config(WorkerId::FIRST, Incarnation::new(1)).config);
         let before = identities();
         let made = make(shared_spec, segment_fds, stack);
         // The user's code has closed one of them, and may have opened another file at its number.
@@ -99,6 +107,20 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
         }
     }));
     end_quietly()
+}
+
+/// Makes this process capture its logs, in the ring behind those of the workers. Where that is
+/// refused, its logs are lost, which is no reason to do without the value.
+#[cfg(feature = "capture-log")]
+fn capture_logs(board: &OwnedFd, workers: &worker::WorkerConfig) {
+    if workers.log_area == 0 {
+        return;
+    }
+    let segment = board.try_clone().ok().and_then(|board| Segment::from_fd(board).ok());
+    let mapping = segment.and_then(|segment| segment.map_unlocked().ok());
+    if let Some(mapping) = mapping.filter(|mapping| mapping.dont_fork().is_ok()) {
+        capture::begin(&Arc::new(mapping), workers.log_area, workers.shape.places);
+    }
 }
 
 fn make(

@@ -1,0 +1,648 @@
+//! The cases.
+
+use std::{
+    fmt,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use log::{Level, LevelFilter, debug, error, info, trace, warn};
+use pool_api::{
+    Builder, Cause, Error, ManagerError, PoolManager, Process, StartMethod, WorkerPool,
+    logging::{self, CapturedLogger, InstallError, LogCapture},
+};
+
+use crate::{
+    case::{Case, Outcome, builder, sized},
+    collect::{Seen, install},
+    sys,
+};
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    #[cfg(feature = "capture-tracing")]
+    let traces = crate::traces::CASES;
+    #[cfg(not(feature = "capture-tracing"))]
+    let traces: &[Case] = &[];
+    CASES.iter().chain(traces)
+}
+
+const CASES: &[Case] = &[
+    Case::new("records_come_with_all_that_they_have", whole),
+    Case::new("records_of_threads_come_without_additions", of_threads).threads(),
+    Case::new("all_records_of_a_killed_worker_come_in_order", killed).processes(),
+    Case::new("other_targets_stay", other_targets).processes(),
+    Case::new("levels_of_the_program_hold_in_workers", levels).processes(),
+    Case::new("a_logger_that_blocks_loses_what_overflows", blocks).processes(),
+    Case::new("a_logger_that_panics_harms_nothing", panics).processes(),
+    Case::new("a_logger_that_uses_the_pool_never_hangs", uses_the_pool).processes(),
+    Case::new("records_within_records_are_counted", within_records).processes(),
+    Case::new("records_that_are_too_long_are_cut", too_long).processes(),
+    Case::new("loggers_of_at_worker_start_get_the_rest", at_worker_start).processes(),
+    Case::new("hooks_log_too", hooks).processes(),
+    Case::new("threads_of_tasks_log_too", threads_of_tasks).processes(),
+    Case::new("children_of_tasks_do_not_disturb", children).processes(),
+    Case::new("options_are_refused_by_name", refused),
+    Case::new("capture_is_a_setting", setting).processes(),
+    Case::new("other_loggers_are_refused_under_fork", other_logger).only_fork(),
+    Case::new("captured_loggers_of_the_program_are_found", captured_logger).processes(),
+    Case::new("without_a_logger_nothing_is_delivered", no_logger).processes(),
+    Case::new("a_drop_of_the_pool_delivers", dropped).processes(),
+    Case::new("closures_with_captures_log_too", scoped),
+    Case::new("a_pool_in_a_task_logs_through_both", nested).processes(),
+    Case::new("what_is_shared_is_built_with_logs", shared_built).processes(),
+    Case::new("loggers_of_a_manager", manager),
+    Case::new("a_process_logs_too", process),
+];
+
+fn capturing(method: StartMethod, n: usize) -> Builder {
+    builder(method, n).capture_logs(LogCapture::all())
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) fn flushed<S, W, E>(pool: &WorkerPool<S, W, E>) -> Outcome {
+    assert!(pool.flush_logs(LIMIT)?);
+    Ok(())
+}
+
+fn whole(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 2).build()?;
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
+    let (line, pid) = pool.apply(7u32, |n| {
+        info!(target: "app::part", n, name = "x", half = 0.5, yes = true, big = u128::MAX; "item {n} ä");
+        (line!() - 1, std::process::id())
+    })?;
+    flushed(&pool)?;
+    let ended = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
+    let records = seen.take();
+    let [record] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((record.level, &*record.target), (Level::Info, "app::part"));
+    assert_eq!(record.text, "item 7 ä");
+    assert_eq!(record.module.as_deref(), Some(module_path!()));
+    assert_eq!((record.file.as_deref(), record.line), (Some(file!()), Some(line)));
+    let big = u128::MAX.to_string();
+    let own = [("n", "7"), ("name", "x"), ("half", "0.5"), ("yes", "true"), ("big", &*big)];
+    for (key, value) in own {
+        assert_eq!(record.value(key), Some(value), "{key}");
+    }
+    if method == StartMethod::Threads {
+        return Ok(());
+    }
+    assert!(record.number("worker").is_some_and(|worker| worker < 2));
+    assert_eq!(record.number("pid"), Some(u64::from(pid)));
+    assert!((begun..=ended).contains(&record.number("time_unix_nanos").unwrap()));
+    Ok(())
+}
+
+fn of_threads(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 2).build()?;
+    pool.apply((), |()| warn!("here"))?;
+    assert_eq!(seen.take()[0].value("worker"), None);
+    Ok(())
+}
+
+fn log_and_die(count: u64) {
+    (0..count).for_each(|n| info!("{n}"));
+    sys::kill(std::process::id(), sys::SIGKILL);
+}
+
+fn killed(method: StartMethod) -> Outcome {
+    const COUNT: u64 = sized(100_000, 20_000) as u64;
+    let seen = install();
+    let capture = LogCapture::all().buffer_bytes(64 << 20);
+    let pool = builder(method, 2).capture_logs(capture).build()?;
+    let results = pool.tasks([COUNT, COUNT]).chunk_size(1).map_results(log_and_die)?;
+    assert!(results.iter().all(|r| matches!(r.as_ref().unwrap_err().cause(), Cause::Death(_))));
+    flushed(&pool)?;
+    let records = seen.take();
+    let mut pids: Vec<_> = records.iter().map(|seen| seen.number("pid").unwrap()).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), 2);
+    for pid in pids {
+        let of_pid = records.iter().filter(|seen| seen.number("pid") == Some(pid));
+        assert!(of_pid.map(|seen| seen.text.parse::<u64>().unwrap()).eq(0..COUNT));
+    }
+    // Those that come after them write where they have written.
+    pool.map(0..4u8, |n| info!("after {n}"))?;
+    flushed(&pool)?;
+    assert_eq!(seen.take().len(), 4);
+    Ok(())
+}
+
+fn other_targets(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = builder(method, 1).capture_logs(["a::b", "c"]).build()?;
+    let enabled = pool.apply((), |()| {
+        for target in ["a", "a::b", "a::b::d", "a::bc", "c", "x::c", "refused"] {
+            error!(target: target, "{target}");
+        }
+        error!("the crate's own");
+        ["a::b", "c::d", "a"].map(|target| log::log_enabled!(target: target, Level::Error))
+    })?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["a::b", "a::b::d", "c"]);
+    // Under Fork a copy of the program's logger gets the rest.
+    assert_eq!(enabled, [true, true, method == StartMethod::Fork]);
+    Ok(())
+}
+
+fn levels(method: StartMethod) -> Outcome {
+    struct Never;
+    impl fmt::Display for Never {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("what is dropped is not encoded");
+        }
+    }
+    let seen = install();
+    let pool = capturing(method, 1).build()?;
+    let log_all = |()| {
+        trace!("{Never}");
+        (log::log_enabled!(Level::Debug), log::log_enabled!(Level::Warn))
+    };
+    assert_eq!(pool.apply((), log_all)?, (true, true));
+    log::set_max_level(LevelFilter::Warn);
+    assert_eq!(pool.apply((), log_all)?, (false, true));
+    pool.apply((), |()| {
+        info!("not this");
+        warn!("this");
+    })?;
+    flushed(&pool)?; // the level counts once more when a record is delivered
+    log::set_max_level(LevelFilter::Trace);
+    pool.apply((), |()| trace!("and this"))?;
+    // The filter of the logger itself.
+    pool.apply((), |()| error!(target: "refused", "not that"))?;
+    flushed(&pool)?;
+    log::set_max_level(LevelFilter::Off);
+    pool.apply((), |()| error!("nor that"))?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["this", "and this"]);
+    Ok(())
+}
+
+/// The records but those that say how many were lost, and that number.
+fn without_lost(records: Vec<Seen>) -> (Vec<Seen>, u64) {
+    let is_lost = |seen: &Seen| seen.value("lost").is_some();
+    let (lost, records): (Vec<_>, Vec<_>) = records.into_iter().partition(is_lost);
+    for seen in &lost {
+        assert_eq!((seen.level, &*seen.target), (Level::Warn, "pool"));
+    }
+    (records, lost.iter().filter_map(|seen| seen.number("lost")).sum())
+}
+
+fn blocks(method: StartMethod) -> Outcome {
+    let seen = install();
+    let capture = LogCapture::all().buffer_bytes(4096);
+    let pool = builder(method, 1).capture_logs(capture).build()?;
+    seen.block(true);
+    pool.apply((), |()| info!("first"))?;
+    seen.await_blocked();
+    pool.apply(1000u32, |count| (0..count).for_each(|n| info!("{n}")))?;
+    assert!(!pool.flush_logs(Duration::from_millis(1))?);
+    seen.block(false);
+    flushed(&pool)?;
+    let (records, lost) = without_lost(seen.take());
+    assert!(lost > 0 && records.len() as u64 + lost == 1001, "{} {lost}", records.len());
+    assert_eq!(records[0].text, "first");
+    // What was handed over before the ring was full.
+    for (n, record) in records[1..].iter().enumerate().take(10) {
+        assert_eq!(record.text, n.to_string());
+    }
+    pool.apply((), |()| info!("later"))?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["later"]);
+    Ok(())
+}
+
+fn panics(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1).build()?;
+    seen.panics.store(true, Ordering::SeqCst);
+    assert_eq!(
+        pool.map(0..3u32, |n| {
+            info!("{n}");
+            n
+        })?,
+        [0, 1, 2]
+    );
+    flushed(&pool)?;
+    seen.panics.store(false, Ordering::SeqCst);
+    pool.map(0..3u32, |n| info!("{n}"))?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["0", "1", "2"]);
+    Ok(())
+}
+
+fn uses_the_pool(method: StartMethod) -> Outcome {
+    let seen = install();
+    assert!(seen.pool.set(capturing(method, 1).build()?).is_ok());
+    let pool = seen.pool.get().unwrap();
+    pool.apply((), |()| info!(target: "uses the pool", "one"))?;
+    // The pool is used and stopped by its own logger meanwhile.
+    let flushed_at_once = || pool.flush_logs(LIMIT);
+    assert!(flushed_at_once()?);
+    assert_eq!(*seen.answers.lock().unwrap(), ["Ok(9) Ok(())"]);
+    assert_eq!(seen.texts(), ["one"]);
+    pool.stop_and_join()?;
+    std::process::exit(0); // a static keeps the pool
+}
+
+fn within_records(method: StartMethod) -> Outcome {
+    struct Logs;
+    impl fmt::Display for Logs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            info!("within");
+            f.write_str("made")
+        }
+    }
+    struct Panics;
+    impl fmt::Display for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("its own")
+        }
+    }
+    let seen = install();
+    let pool = capturing(method, 1).build()?;
+    pool.apply((), |()| info!("{Logs}"))?;
+    let panicked = pool.apply((), |()| info!("{Panics}")).unwrap_err();
+    assert!(panicked.to_string().contains("its own"));
+    pool.apply((), |()| info!("after"))?;
+    flushed(&pool)?;
+    let (records, lost) = without_lost(seen.take());
+    let texts: Vec<_> = records.iter().map(|seen| &*seen.text).collect();
+    assert_eq!((texts, lost), (vec!["made", "after"], 1));
+    Ok(())
+}
+
+fn too_long(method: StartMethod) -> Outcome {
+    let seen = install();
+    let capture = LogCapture::all().buffer_bytes(4096);
+    let pool = builder(method, 1).capture_logs(capture).build()?;
+    pool.apply((), |()| {
+        info!("{}", "ä".repeat(100_000));
+        let target = "t".repeat(2000);
+        info!(target: &target, "no room for its target");
+        let text = "v".repeat(5000);
+        info!(text = &*text; "a value too much");
+        info!("a text with a \0 and \u{1F980}");
+    })?;
+    flushed(&pool)?;
+    let (records, lost) = without_lost(seen.take());
+    let texts: Vec<_> = records.iter().map(|seen| &*seen.text).collect();
+    assert!(texts[0].starts_with("ää") && texts[0].ends_with("ä … (cut)") && texts[0].len() > 800);
+    assert_eq!(texts[1..], ["a value too much … (cut)", "a text with a \0 and \u{1F980}"]);
+    assert_eq!((records[1].value("text"), lost), (None, 1));
+    Ok(())
+}
+
+fn at_worker_start(method: StartMethod) -> Outcome {
+    struct ToTarget;
+    impl log::Log for ToTarget {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            // What is not captured comes here, and goes on as a record that is.
+            info!(target: "captured", "inner: {} {}", record.target(), record.args());
+        }
+        fn flush(&self) {}
+    }
+    fn set_up() {
+        let installed = logging::install(Box::new(ToTarget));
+        info!(target: "captured", "{installed:?} {:?}", log::set_logger(&ToTarget).is_err());
+        log::set_max_level(LevelFilter::Info);
+    }
+    let seen = install();
+    let pool = builder(method, 1).at_worker_start(set_up).capture_logs("captured").build()?;
+    pool.apply((), |()| {
+        debug!(target: "captured", "captured at the program's level");
+        info!(target: "other", "seen");
+        debug!(target: "other", "beyond its own level");
+    })?;
+    flushed(&pool)?;
+    let texts = seen.texts();
+    if method == StartMethod::Fork {
+        assert_eq!(texts, ["Err(Twice) true", "captured at the program's level"]);
+    } else {
+        let rest = "inner: other seen";
+        assert_eq!(texts, ["Ok(()) true", "captured at the program's level", rest]);
+    }
+    Ok(())
+}
+
+fn hooks(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1)
+        .at_worker_start(|| info!("start"))
+        .worker_init(|_| info!("init"))
+        .worker_exit(|_| info!("exit"))
+        .build()?;
+    pool.apply((), |()| info!("task"))?;
+    pool.stop_and_join()?;
+    assert_eq!(seen.texts(), ["start", "init", "task", "exit"]);
+    Ok(())
+}
+
+fn threads_of_tasks(method: StartMethod) -> Outcome {
+    const EACH: usize = 1000;
+    let seen = install();
+    let capture = LogCapture::all().buffer_bytes(4 << 20);
+    let pool = builder(method, 1).capture_logs(capture).build()?;
+    pool.apply((), |()| {
+        std::thread::scope(|scope| {
+            (0..4).for_each(|thread| {
+                scope.spawn(move || (0..EACH).for_each(|n| info!("{thread} {n}")));
+            });
+        });
+    })?;
+    flushed(&pool)?;
+    let texts = seen.texts();
+    for thread in 0..4 {
+        let prefix = format!("{thread} ");
+        let of_thread = texts.iter().filter_map(|text| text.strip_prefix(&prefix));
+        assert!(of_thread.map(|n| n.parse::<usize>().unwrap()).eq(0..EACH));
+    }
+    Ok(())
+}
+
+fn children(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1).build()?;
+    let status = pool.apply((), |()| {
+        info!("before");
+        let child = sys::fork();
+        if child == 0 {
+            (0..10_000).for_each(|n| info!("child {n}"));
+            // SAFETY: it ends the child at once.
+            unsafe { libc::_exit(3) };
+        }
+        let status = sys::wait_for(child);
+        info!("after");
+        status
+    })?;
+    flushed(&pool)?;
+    assert_eq!((status >> 8, seen.texts()), (3, vec!["before".into(), "after".into()]));
+    Ok(())
+}
+
+fn refused(method: StartMethod) -> Outcome {
+    let names: [(LogCapture, &str); 6] = [
+        (LogCapture::all().buffer_bytes(0), "buffer_bytes"),
+        (LogCapture::all().buffer_bytes((64 << 20) + 1), "buffer_bytes"),
+        (LogCapture::from(""), "a target has"),
+        (LogCapture::from("a\0"), "a target has"),
+        (LogCapture::targets::<String>([]), "1 to 1024 targets"),
+        (LogCapture::from(vec!["a"; 1025]), "1 to 1024 targets"),
+    ];
+    for (capture, why) in names {
+        match builder(method, 1).capture_logs(capture).build() {
+            Err(Error::InvalidInput(text)) if text.contains(why) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let pool = builder(method, 1).build()?;
+    assert!(pool.flush_logs(Duration::ZERO)?);
+    assert!(matches!(pool.set_capture_logs(LogCapture::from("")), Err(Error::InvalidInput(_))));
+    Ok(())
+}
+
+fn setting(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = builder(method, 1).build()?;
+    let log_both = |()| {
+        info!(target: "a", "a");
+        info!(target: "b", "b");
+    };
+    pool.apply((), log_both)?;
+    pool.set_capture_logs(LogCapture::from("b"))?;
+    pool.apply((), log_both)?;
+    pool.set_capture_logs(LogCapture::from("a"))?;
+    pool.apply((), log_both)?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["b", "a"]);
+    pool.set_capture_logs(None)?;
+    pool.apply((), log_both)?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), Vec::<String>::new());
+    Ok(())
+}
+
+struct Silent;
+
+impl log::Log for Silent {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {}
+
+    fn flush(&self) {}
+}
+
+fn other_logger(method: StartMethod) -> Outcome {
+    log::set_logger(&Silent)?;
+    let refused = capturing(method, 1).build().unwrap_err();
+    assert!(matches!(refused, Error::OtherLogger));
+    assert!(refused.to_string().contains("logging::install"));
+    assert_eq!(logging::install(Box::new(Silent)), Err(InstallError::OtherLogger));
+    assert!(logging::log_to_stderr(LevelFilter::Info).is_err());
+    let pool = builder(method, 1).build()?;
+    assert!(matches!(pool.set_capture_logs(LogCapture::all()), Err(Error::OtherLogger)));
+    assert_eq!(pool.apply(1u8, |x| x)?, 1);
+    Ok(())
+}
+
+fn captured_logger(method: StartMethod) -> Outcome {
+    /// A logger of the program's own around the one that captures.
+    struct Outer(CapturedLogger, std::sync::Mutex<Vec<String>>);
+    impl log::Log for Outer {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            self.0.enabled(metadata)
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            self.1.lock().unwrap().push(record.args().to_string());
+            self.0.log(record);
+        }
+        fn flush(&self) {}
+    }
+    let outer: &'static Outer = Box::leak(Box::new(Outer(
+        CapturedLogger::new(Box::new(Silent)),
+        std::sync::Mutex::default(),
+    )));
+    log::set_logger(outer)?;
+    log::set_max_level(LevelFilter::Info);
+    let pool = capturing(method, 1).build()?;
+    pool.apply((), |()| info!("captured"))?;
+    flushed(&pool)?;
+    assert_eq!(*outer.1.lock().unwrap(), ["captured"]);
+    Ok(())
+}
+
+fn no_logger(method: StartMethod) -> Outcome {
+    let pool = capturing(method, 1).build()?;
+    log::set_max_level(LevelFilter::Info);
+    pool.apply((), |()| info!("to none"))?;
+    flushed(&pool)?;
+    // Fork has installed an empty one, which can be filled; otherwise there is none.
+    let seen = install();
+    pool.apply((), |()| info!("to this"))?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["to this"]);
+    Ok(())
+}
+
+fn dropped(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 2).build()?;
+    pool.map(0..100u32, |n| info!("{n}"))?;
+    drop(pool);
+    assert_eq!(seen.take().len(), 100);
+    let pool = capturing(method, 1).build()?;
+    pool.apply((), |()| info!("last"))?;
+    pool.terminate()?;
+    assert_eq!(seen.texts(), ["last"]);
+    Ok(())
+}
+
+fn scoped(method: StartMethod) -> Outcome {
+    if !matches!(method, StartMethod::Fork | StartMethod::Threads) {
+        return Ok(());
+    }
+    let seen = install();
+    let pool = capturing(method, 2).build()?;
+    let word = String::from("word");
+    pool.tasks(0..3u32).map_scoped(|n| info!("{word} {n}"))?;
+    pool.stop_and_join()?;
+    let mut texts = seen.texts();
+    texts.sort();
+    assert_eq!(texts, ["word 0", "word 1", "word 2"]);
+    Ok(())
+}
+
+fn shared_built(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1)
+        .shared_built(|| {
+            info!("built {}", 5);
+            6u64
+        })
+        .build()?;
+    assert_eq!(
+        pool.tasks([1u64]).with_worker().map(|w, x| {
+            info!("used");
+            *w.shared + x
+        })?,
+        [7]
+    );
+    flushed(&pool)?;
+    let records = seen.take();
+    // By another process than the worker's, if there is a template, whose ring is read last.
+    let mut texts: Vec<_> = records.iter().map(|seen| &*seen.text).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["built 5", "used"]);
+    let built = records.iter().find(|seen| seen.text == "built 5").unwrap();
+    if method == StartMethod::ForkServer {
+        assert_eq!(built.value("process"), Some("template"));
+    }
+    Ok(())
+}
+
+fn nested(method: StartMethod) -> Outcome {
+    let seen = install();
+    let pool = capturing(method, 1).daemon(false).build()?;
+    pool.apply(method as u8, |_| {
+        let method = StartMethod::ForkServer;
+        let inner = capturing(method, 1).build().expect("it may build one");
+        inner.apply((), |()| info!("inner")).expect("it runs");
+        inner.stop_and_join().expect("it ends");
+        info!("outer");
+    })?;
+    flushed(&pool)?;
+    assert_eq!(seen.texts(), ["inner", "outer"]);
+    Ok(())
+}
+
+fn manager(method: StartMethod) -> Outcome {
+    let seen = install();
+    let log_all = |n: u8| {
+        for target in ["a", "b::c", "d", "e"] {
+            info!(target: target, "{target} {n}");
+        }
+    };
+    let manager = PoolManager::builder(log_all)
+        .size(1)
+        .start_method(method)
+        .logger("a")
+        .logger("d")
+        .build()?;
+    manager.add_logger("b")?;
+    manager.add_logger("b")?;
+    manager.remove_logger("d")?;
+    for unknown in ["d", "b::c", ""] {
+        let removed = manager.remove_logger(unknown);
+        assert!(matches!(&removed, Err(ManagerError::UnknownLogger(name)) if name == unknown));
+        assert!(removed.unwrap_err().to_string().contains(&format!("{unknown:?}")));
+    }
+    let refused = |added| matches!(added, Err(ManagerError::Failed(Error::InvalidInput(_))));
+    assert!(refused(manager.add_logger("")) && refused(manager.add_logger("a\0")));
+    manager.start()?;
+    assert!(matches!(manager.add_logger("e"), Err(ManagerError::AlreadyStarted)));
+    assert!(matches!(manager.remove_logger("a"), Err(ManagerError::AlreadyStarted)));
+    manager.put(1).map_err(ManagerError::without_item)?;
+    manager.get()?;
+    manager.join()?;
+    let expected: &[&str] = match method {
+        StartMethod::Threads => &["a 1", "b::c 1", "d 1", "e 1"],
+        _ => &["a 1", "b::c 1"],
+    };
+    assert_eq!(seen.texts(), expected);
+
+    // Without any, nothing is captured.
+    let manager = PoolManager::builder(log_all).size(1).start_method(method).build()?;
+    manager.add_logger("a")?;
+    manager.remove_logger("a")?;
+    manager.start()?;
+    manager.put(2).map_err(ManagerError::without_item)?;
+    manager.get()?;
+    manager.join()?;
+    assert_eq!(seen.take().is_empty(), method != StartMethod::Threads);
+    let all = PoolManager::builder(log_all).size(1).start_method(method);
+    let manager = all.capture_logs(LogCapture::all()).build()?;
+    assert!(matches!(manager.remove_logger("a"), Err(ManagerError::UnknownLogger(_))));
+    Ok(())
+}
+
+fn process(method: StartMethod) -> Outcome {
+    let seen = install();
+    let builder = Process::builder().name("counter").start_method(method);
+    let logging = builder.clone().capture_logs(LogCapture::from("app"));
+    let count = |n: u64| {
+        (0..n).for_each(|n| info!(target: "app::x", "{n}"));
+        info!(target: "other", "stays");
+        n
+    };
+    assert_eq!(logging.spawn(count, 100)?.join()?, 100);
+    let own = |seen: Vec<Seen>| -> Vec<Seen> {
+        seen.into_iter().filter(|seen| seen.target == "app::x").collect()
+    };
+    let records = own(seen.take());
+    assert!(records.iter().map(|seen| seen.text.parse::<usize>().unwrap()).eq(0..100));
+    if method == StartMethod::Threads {
+        return Ok(());
+    }
+    assert!(records.iter().all(|seen| seen.value("process") == Some("counter")));
+    let killed = logging.spawn(log_and_die, 1000)?;
+    let pid = killed.pid();
+    let _ = killed.join().unwrap_err();
+    assert!(seen.take().is_empty(), "another target");
+    let all = builder.clone().capture_logs(LogCapture::all());
+    let killed = all.spawn(log_and_die, 1000)?;
+    assert!(killed.pid() != pid && killed.join().is_err());
+    let records = seen.take();
+    assert!(records.iter().map(|seen| seen.text.parse::<usize>().unwrap()).eq(0..1000));
+    let refused = builder.capture_logs("").spawn(count, 1).unwrap_err();
+    assert!(matches!(refused, Error::InvalidInput(_)));
+    Ok(())
+}
