@@ -33,6 +33,7 @@ mod idle_watch;
 mod jobs;
 mod kill;
 mod open;
+mod outputs;
 mod reserve;
 mod restart_pauses;
 mod results;
