@@ -5,7 +5,10 @@ use pool_affinity::CpuSet;
 use pool_ipc::{AlignedBytes, WireFault, wire};
 
 use super::{identity::Identity, work::Portable};
-use crate::environment::{EncodedEnvironment, Environment};
+use crate::{
+    environment::{EncodedEnvironment, Environment},
+    output::OutputConfig,
+};
 
 /// Everything about a process but its function.
 #[derive(Debug, Clone)]
@@ -13,6 +16,7 @@ pub(crate) struct ChildConfig {
     pub(crate) identity: Identity,
     pub(crate) cpus: Option<CpuSet>,
     pub(crate) environment: Environment,
+    pub(crate) output: OutputConfig,
 }
 
 wire! {
@@ -26,6 +30,7 @@ wire! {
         parent_name: String,
         cpus: Option<Vec<u64>>,
         environment: EncodedEnvironment,
+        output: u64,
         pub(super) run: u64,
         pub(super) function: u64,
     }
@@ -43,6 +48,7 @@ impl ChildConfig {
             parent_name,
             cpus: self.cpus.map(|cpus| cpus.iter().map(|id| id as u64).collect()),
             environment: self.environment.encoded(),
+            output: self.output.to_word(),
             run: portable.0.run,
             function: portable.0.function,
         })
@@ -51,8 +57,7 @@ impl ChildConfig {
 
 impl From<EncodedConfig> for ChildConfig {
     fn from(encoded: EncodedConfig) -> Self {
-        let EncodedConfig { name, numbers, daemon, parent, parent_name, cpus, environment, .. } =
-            encoded;
+        let EncodedConfig { name, numbers, daemon, parent, parent_name, cpus, .. } = encoded;
         let ids = cpus.map(|cpus| CpuSet::from_ids(cpus.into_iter().map(|id| id as usize)));
         Self {
             identity: Identity {
@@ -63,7 +68,8 @@ impl From<EncodedConfig> for ChildConfig {
                 parent_name,
             },
             cpus: ids.and_then(Result::ok),
-            environment: environment.into(),
+            environment: encoded.environment.into(),
+            output: OutputConfig::from_word(encoded.output),
         }
     }
 }
@@ -83,7 +89,9 @@ mod tests {
             parent_name: "two".to_string(),
         };
         let cpus = Some(CpuSet::from_ids([1, 900]).unwrap());
-        let config = ChildConfig { identity, cpus, environment: Environment::default() };
+        let environment = Environment::default();
+        let output = OutputConfig::from_word(0x0102);
+        let config = ChildConfig { identity, cpus, environment, output };
         let encoded: EncodedConfig = pool_ipc::from_bytes(
             &config.to_bytes(Portable(FunctionOffsets { run: 3, function: 4 })).unwrap(),
         )

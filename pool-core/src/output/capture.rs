@@ -42,6 +42,9 @@ use crate::{
 /// Bytes that are read at once.
 const AT_ONCE: usize = 64 << 10;
 
+/// Time between two looks where no other thread can end the reader's sleep.
+const WITHOUT_WAKE: Duration = Duration::from_millis(50);
+
 /// The captured output of a set of workers, in their parent.
 pub(crate) struct Capture {
     plan: OutputPlan,
@@ -84,6 +87,9 @@ struct Shared {
     /// Whether nothing reads any more.
     closed: bool,
 }
+
+/// The incarnation of a process that is no worker.
+pub(crate) const ONLY_PROCESS: Incarnation = Incarnation::new(1);
 
 impl Capture {
     /// Makes what a captured output needs, and the end of the socket that workers get. Its threads
@@ -328,17 +334,20 @@ impl Capture {
 
     /// What a worker had written last.
     fn finish_pipes(&self, pipes: WorkerPipes, leave: &Leave<'_>) -> TaskOutput {
-        let WorkerPipes { worker, streams, .. } = pipes;
+        let WorkerPipes { worker, streams, mut half, .. } = pipes;
+        // It may have ended between the markers of its two streams.
+        let mut half = half.pop().map_or([None, None], |(_, tails)| tails);
         let mut streams = streams.into_iter();
         TaskOutput::new(Stream::ALL.map(|stream| {
             let reader = streams.next().flatten();
-            reader.map_or_else(StreamTail::default, |mut reader| {
+            let last = reader.map_or_else(StreamTail::default, |mut reader| {
                 reader.finish(self.delivery.is_some(), |news| {
                     if let News::Text(item, bytes) = news {
                         self.deliver(worker, item, stream, bytes, leave);
                     }
                 })
-            })
+            });
+            half[stream.index()].take().unwrap_or(last)
         }))
     }
 
@@ -347,14 +356,16 @@ impl Capture {
         let pipes = readers.workers.iter().flat_map(|pipes| pipes.streams.iter().flatten());
         let pipes = pipes.filter(|reader| !reader.over).map(|reader| reader.fd.as_fd());
         let socket = (!readers.socket_is_over).then(|| self.socket.as_fd());
-        let mut watched: Vec<_> = [self.wake.as_fd()]
+        // The program may have closed the counter, and have put another file at its number: then
+        // the reader looks now and then.
+        let wake = self.wake.is_intact().then(|| self.wake.as_fd());
+        let limit = if wake.is_some() { None } else { Some(WITHOUT_WAKE) };
+        let mut watched: Vec<_> = wake
             .into_iter()
             .chain(socket)
             .chain(pipes)
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        // Without the counter, which the program may have closed, it looks now and then.
-        let limit = if self.wake.is_intact() { None } else { Some(Duration::from_millis(50)) };
         let _ = os::poll(&mut watched, limit);
         self.wake.reset();
     }

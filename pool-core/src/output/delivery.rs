@@ -139,8 +139,8 @@ fn log_lines(event: &OutputEvent) {
     use super::event::Stream;
 
     let target = match event.stream {
-        Stream::Stdout => "pool_core::stdout",
-        Stream::Stderr => "pool_core::stderr",
+        Stream::Stdout => "pool::stdout",
+        Stream::Stderr => "pool::stderr",
     };
     for line in event.text().lines() {
         log::info!(target: target, "worker {}: {line}", event.worker);

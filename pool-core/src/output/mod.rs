@@ -3,9 +3,9 @@
 //! A worker whose streams are captured makes a pipe for each, has its standard output and error
 //! lead there, and sends the reading ends to the parent. Around each item it writes a marker into
 //! the pipes: a random number of its own that no other program knows, and which item it is. So the
-//! bytes in the pipe say to which item they belong, whoever of the item's code, the C library and
-//! child programs wrote them; what is left in the pipe of a dead worker belongs to the item that it
-//! had begun.
+//! bytes in the pipe say to which item they belong, whether Rust code, the C library or a child
+//! program wrote them; what is left in the pipe of a dead worker belongs to the item that it had
+//! begun.
 //!
 //! Invariant: one thread of the parent reads (`capture.rs`). It waits for no task, no call and no
 //! lock that is held while a task or code of the user runs; code of the user is called by another
@@ -32,7 +32,7 @@ mod records;
 mod stream;
 mod worker;
 
-pub(crate) use capture::Capture;
+pub(crate) use capture::{Capture, ONLY_PROCESS};
 #[cfg(test)]
 pub(crate) use config::Target;
 pub(crate) use config::{OutputConfig, OutputFds};

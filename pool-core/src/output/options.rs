@@ -37,7 +37,7 @@ pub enum Output {
     /// [error](crate::TaskError::output), and all of it goes to `on_output`, if that is set.
     Capture,
     /// It is captured, and each line becomes a record of the crate `log` in the parent: target
-    /// `pool_core::stdout` or `pool_core::stderr`, level Info, and the text `worker 3: the line`.
+    /// `pool::stdout` or `pool::stderr`, level Info, and the text `worker 3: the line`.
     /// A line that is longer than 64 KiB becomes several.
     #[cfg(feature = "log")]
     Log,

@@ -10,7 +10,8 @@ use std::{
 };
 
 use pool_api::{
-    Cause, Error, Output, OutputEvent, StartMethod, Stream, TaskError, TaskOutput, WorkerPool,
+    Cause, Error, ManagerError, Output, OutputEvent, PoolManager, Process, StartMethod, Stream,
+    TaskError, TaskOutput, WorkerPool,
 };
 
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("a_program_that_lives_on_holds_nothing_up", left_behind).processes(),
     Case::new("a_task_may_close_and_fill_its_streams", closed_streams).processes(),
     Case::new("output_goes_to_files", files).processes(),
+    Case::new("output_of_a_process_is_captured", processes).processes(),
+    Case::new("a_manager_captures_output", managers).processes(),
     Case::new("threads_refuse_to_capture", refused).threads(),
 ];
 
@@ -339,7 +342,78 @@ fn files(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+fn processes(method: StartMethod) -> Outcome {
+    let (events, collect) = collected();
+    let builder = Process::builder().start_method(method).on_output(collect);
+    for n in 0..4 {
+        events.lock().expect("no panic").clear();
+        let run: fn(u32) = match n {
+            0 => print_all,
+            1 => |n| {
+                print_all(n);
+                panic!("it is {n}")
+            },
+            2 => |n| {
+                print_all(n);
+                sys::kill(std::process::id(), sys::SIGKILL);
+            },
+            _ => |n| {
+                print_all(n);
+                std::process::exit(3)
+            },
+        };
+        let joined = builder.spawn(run, n)?.join();
+        let expected = format!("line {n}\n{PRINTED}");
+        // What std keeps of a line that is not complete is lost with a process that is killed.
+        let expected = if n == 2 { expected.replace(",the rest", "") } else { expected };
+        assert_eq!(text_of(&events, Stream::Stdout, |event| event.worker() == 0), expected);
+        let errors = text_of(&events, Stream::Stderr, |event| event.item().is_none());
+        assert!(errors.starts_with(&format!("err\n{n}")), "{errors}");
+        match (n, joined) {
+            (0, joined) => joined?,
+            (_, Err(Error::Process(error))) => {
+                let output = error.output().expect("it is captured");
+                assert_eq!(output.stdout_text(), expected);
+                assert_eq!(output.stderr_text(), errors);
+                assert!(n != 1 || errors.contains("it is 1"), "{errors}");
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+    let file = Scratch::new();
+    let builder = Process::builder().start_method(method).stdout(Output::File(file.path().into()));
+    builder.stderr(Output::Null).spawn(|n: u32| println!("line {n}"), 7)?.join()?;
+    assert_eq!(fs::read_to_string(file.path())?, "line 7\n");
+    // One that runs on is read although no one waits for it.
+    let builder = Process::builder().start_method(method).stdout(Output::Capture);
+    let mut much = builder.spawn(|()| (0..50_000).for_each(|n| println!("many lines, {n}")), ())?;
+    much.join_timeout(Duration::from_secs(60))?;
+    Ok(())
+}
+
+fn managers(method: StartMethod) -> Outcome {
+    let (events, collect) = collected();
+    let manager = PoolManager::builder(|n: u32| {
+        print!("<{n}>");
+        assert!(n != 2);
+    });
+    let manager = manager.size(1).start_method(method).stdout(Output::Capture);
+    let manager = manager.on_output(collect).start()?;
+    (0..3u32).try_for_each(|n| manager.put(n)).expect("it is open");
+    let results: Vec<_> = (0..3).map(|_| manager.get()).collect();
+    let failed = results.iter().find_map(|result| match result {
+        Err(ManagerError::Failed(Error::Task(error))) => Some(error),
+        _ => None,
+    });
+    assert_eq!(output_of(failed.expect("one fails")).stdout(), b"<2>");
+    drop(manager);
+    assert_eq!(text_of(&events, Stream::Stdout, |_| true), "<0><1><2>");
+    Ok(())
+}
+
 fn refused(method: StartMethod) -> Outcome {
+    let process = Process::builder().start_method(method).stderr(Output::Null);
+    assert!(matches!(process.spawn(|()| (), ()), Err(Error::NotSupported { .. })));
     for (pool, option) in [
         (builder(method, 1).stdout(Output::Capture), "stdout"),
         (builder(method, 1).stderr(Output::Null), "stderr"),
