@@ -126,6 +126,7 @@
 //! | single items in, single results out | [`PoolManager`], [`PoolProcess`], [`ManagerError`] |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
+//! | what workers print | [`Output`], [`OutputEvent`], [`Stream`], [`TaskOutput`] |
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
@@ -139,7 +140,7 @@
 //! | --- | --- | --- |
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
-//! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
+//! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //!
 //! # Limits

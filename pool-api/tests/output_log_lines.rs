@@ -45,8 +45,7 @@ fn each_line_is_a_record() {
         failed.expect_err("it aborts");
         pool.map([2u32], |n| print!("{n}\nno line break")).expect("a map");
         pool.stop_and_join().expect("an end");
-        // (Of what was printed before the abort, std has kept the last line for itself.)
-        let lines = ["one", "two", "", "2", "no line break"];
+        let lines = ["one", "two", "", "no line break", "2", "no line break"];
         assert_eq!(taken(), lines.map(|line| record("stdout", line)), "{method}");
 
         // A line without an end becomes several, and nothing is lost.

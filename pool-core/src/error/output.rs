@@ -15,6 +15,8 @@ use crate::mutex::lock;
 
 /// How long a question waits for the reader of the pipes.
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
+/// Bytes of a stream in the `Debug` form of an error.
+const MOST_SHOWN: usize = 200;
 /// Lines of standard error in the alternate text of an error.
 const LAST_LINES: usize = 10;
 
@@ -28,11 +30,23 @@ pub struct TaskOutput {
 }
 
 /// The end of what was written to one stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamTail {
     pub(crate) bytes: Vec<u8>,
     /// Bytes before those.
     pub(crate) dropped: u64,
+}
+
+impl fmt::Debug for StreamTail {
+    /// Shows the last of the bytes, as text: a failure is shown where an `unwrap` meets it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (left_out, last) = self.bytes.split_at(self.bytes.len().saturating_sub(MOST_SHOWN));
+        match self.dropped + left_out.len() as u64 {
+            0 => {}
+            bytes => write!(f, "({bytes} bytes) ")?,
+        }
+        String::from_utf8_lossy(last).fmt(f)
+    }
 }
 
 impl TaskOutput {
@@ -171,6 +185,17 @@ mod tests {
         });
         assert_eq!(LateOutput::none().get(), None);
         assert_eq!(late, LateOutput::none());
+    }
+
+    #[test]
+    fn a_tail_is_shown_as_text() {
+        let shown = |bytes: &[u8], dropped| {
+            let bytes = bytes.to_vec();
+            format!("{:?}", StreamTail { bytes, dropped })
+        };
+        assert_eq!(shown(b"one\n", 0), "\"one\\n\"");
+        let long = shown(&[b'x'; 1000], 7);
+        assert_eq!(long, format!("(807 bytes) \"{}\"", "x".repeat(200)));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) use procfs::{
 };
 pub(crate) use signals::{ENDING, unblock_signals};
 pub(crate) use sys::{
-    Disposition, Reaped, bytes_in_pipe, errno_of, flush_c_output, flush_output, reap_any,
-    try_flush_c_output, unbuffer_c_output,
+    Disposition, Reaped, bytes_in_pipe, errno_of, flush_c_output, flush_output, has_one_thread,
+    process_id, reap_any, try_flush_c_output, unbuffer_c_output,
 };
 pub(crate) use wait::{monotonic_nanos, nanos, poll, readable_within, spin_for, spin_rounds};

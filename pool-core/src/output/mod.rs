@@ -16,6 +16,7 @@
 //! * `config.rs`: what a zygote and its workers are told, and their descriptors.
 //! * `marker.rs`: the markers, and how they are found among other bytes.
 //! * `worker.rs`: the side of a worker.
+//! * `last_line.rs`: what a worker that aborts does for the line that it has begun.
 //! * `stream.rs`: one pipe as the reader sees it: items, and the last bytes of each.
 //! * `capture.rs`: the reader.
 //! * `records.rs`: outputs of failed items, on their way to their errors.
@@ -26,6 +27,7 @@ mod capture;
 mod config;
 mod delivery;
 mod event;
+mod last_line;
 mod marker;
 mod options;
 mod records;
@@ -37,6 +39,7 @@ pub(crate) use capture::{Capture, ONLY_PROCESS};
 pub(crate) use config::Target;
 pub(crate) use config::{OutputConfig, OutputFds};
 pub use event::{OutputEvent, Stream};
+pub(crate) use last_line::flush_last_line;
 pub(crate) use options::OutputPlan;
 pub use options::{Output, OutputOptions};
 pub(crate) use records::{Failed, Position};

@@ -20,6 +20,7 @@ use pool_ipc::board::Incarnation;
 use super::{
     config::{OutputConfig, OutputFds, Target},
     event::Stream,
+    last_line::keep_last_line,
     marker::{Mark, Marker, Nonce, UNNUMBERED},
 };
 use crate::{
@@ -95,6 +96,7 @@ impl WorkerOutput {
                 Target::Piped => {
                     let socket = socket.as_ref().ok_or(Errno::EBADF)?;
                     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+                    let (reader, writer) = (above_standard(reader)?, above_standard(writer)?);
                     let kept = KeptFd::new(os::duplicate(writer.as_fd())?)?;
                     let introduction = Introduction { incarnation, worker, stream, nonce };
                     send_waiting(socket.as_fd(), &introduction.to_bytes(), reader.as_fd())?;
@@ -102,6 +104,7 @@ impl WorkerOutput {
                     if stream == Stream::Stdout {
                         // What it buffers would be lost with a worker that is killed.
                         os::unbuffer_c_output();
+                        keep_last_line()?;
                     }
                     pipes[stream.index()] = Some(kept);
                 }
@@ -158,16 +161,19 @@ impl WorkerOutput {
 }
 
 /// Has the stream of this process lead to the file.
-fn lead(stream: Stream, mut file: OwnedFd) -> io::Result<()> {
-    if file.as_raw_fd() < os::FIRST_INHERITED {
-        // The stream was closed, and its number is that of the file: it would be closed with it.
-        let moved = os::duplicate(file.as_fd())?;
-        drop(std::mem::replace(&mut file, moved));
+fn lead(stream: Stream, file: OwnedFd) -> io::Result<()> {
+    let file = above_standard(file)?;
+    match stream {
+        Stream::Stdout => dup2_stdout(&file)?,
+        Stream::Stderr => dup2_stderr(&file)?,
     }
-    Ok(match stream {
-        Stream::Stdout => dup2_stdout(&file),
-        Stream::Stderr => dup2_stderr(&file),
-    }?)
+    Ok(())
+}
+
+/// Moves a descriptor away from the numbers of the standard streams, one of which was closed: the
+/// stream would be closed with it.
+fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() < os::FIRST_INHERITED { os::duplicate(fd.as_fd()) } else { Ok(fd) }
 }
 
 #[cfg(test)]
