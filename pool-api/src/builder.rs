@@ -1,7 +1,9 @@
-//! The options of a pool; those about what it shares are in `builder/shared.rs`.
+//! The options of a pool; those about what it shares are in `builder/shared.rs`, those about the
+//! output of its workers in `builder/output.rs`.
 
 #[cfg(feature = "capture-log")]
 mod logging;
+mod output;
 mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};

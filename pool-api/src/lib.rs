@@ -126,6 +126,7 @@
 //! | single items in, single results out | [`PoolManager`], [`PoolProcess`], [`ManagerError`] |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
+//! | what workers print | [`Output`], [`OutputEvent`], [`Stream`], [`TaskOutput`] |
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
@@ -141,7 +142,7 @@
 //! | --- | --- | --- |
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
-//! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew |
+//! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
 //! | `capture-tracing` | off | the same for events and spans of `tracing` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
@@ -207,11 +208,12 @@ pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
     ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks,
-    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Owned,
-    ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm, Process, ProcessBuilder,
-    ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod, Starting, TaskError,
-    TryError, WaitFor, With, WithOnWorker, Worker, active_children, as_completed,
-    as_completed_timeout, current_process, init, parent_process, wait,
+    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Output,
+    OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
+    Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod,
+    Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, With, WithOnWorker, Worker,
+    active_children, as_completed, as_completed_timeout, current_process, init, parent_process,
+    wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

@@ -10,6 +10,7 @@ use crate::{
     bootstrap,
     error::Error,
     hooks::{Bounds, Exits, WorkerLife},
+    output::OutputPlan,
     start_method::StartMethod,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct PoolConfig {
     /// What every worker calls at its beginning, and what it keeps.
     pub(crate) life: WorkerLife,
     pub(crate) bounds: Bounds,
+    /// What becomes of their output.
+    pub(crate) output: OutputPlan,
     /// Whether workers live on from call to call.
     pub(crate) keep_alive: bool,
     /// The serial number of the first worker.

@@ -4,6 +4,7 @@
 //! the text of the error.
 //!
 //! * `error/task.rs`: why one item failed.
+//! * `error/output.rs`: what a failed task has printed.
 //! * `error/process.rs`: how a process of one function ended.
 //! * `error/failure.rs`: how a worker tells why an item failed.
 //! * `error/startup.rs`: how a process tells that it did not come up, and why.
@@ -12,6 +13,7 @@
 //! * `error/tests.rs`: the tests of the texts.
 
 mod failure;
+mod output;
 mod process;
 mod segment_fault;
 mod startup;
@@ -19,6 +21,8 @@ mod task;
 mod worker_stage;
 
 pub(crate) use failure::{Failure, FailureKind};
+pub use output::TaskOutput;
+pub(crate) use output::{LateOutput, StreamTail};
 pub use process::ProcessError;
 pub(crate) use segment_fault::{is_disconnected, while_zygote_lives};
 pub(crate) use startup::{Fault, Stage, StartFailure};

@@ -26,6 +26,7 @@
 // * `segments/`: how the descriptors of shared segments get from process to process.
 // * `config.rs`: what workers are to be like, checked.
 // * `environment.rs`: what a new process finds around it.
+// * `output/`: what becomes of the standard output and error of workers.
 // * `shared/`: the value that a pool shares with every worker.
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
@@ -68,6 +69,7 @@ mod ids;
 mod job;
 mod mutex;
 mod os;
+mod output;
 mod panic;
 mod pool;
 mod process;
@@ -96,13 +98,14 @@ pub use capture::{
 };
 #[doc(hidden)]
 pub use compact::Compact;
-pub use error::{Cause, Error, ExitStatus, ProcessError, TaskError};
+pub use error::{Cause, Error, ExitStatus, ProcessError, TaskError, TaskOutput};
 pub use futures::{
     AsCompleted, AsCompletedTimeout, AsyncResult, AsyncResults, Refused, Unread, UnreadCounts,
     WaitFor, as_completed, as_completed_timeout, wait,
 };
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
+pub use output::{Output, OutputEvent, OutputOptions, Stream};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
 pub use process::{
     ActiveChild, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessStatus, Runnable,

@@ -58,7 +58,9 @@ fn enter(arguments: StartArguments) -> ! {
     match arguments.role {
         role @ (bootstrap::ROLE_ZYGOTE | bootstrap::ROLE_GUARDED_ZYGOTE) => {
             let config = zygote::ZygoteConfig::from_words(&arguments.words);
-            let fds = zygote::ZygoteFds::from_vec(arguments.fds);
+            let fds = config.as_ref().and_then(|config| {
+                zygote::ZygoteFds::from_vec(arguments.fds, config.workers.output)
+            });
             let parent = nix::unistd::getppid();
             match (config, fds) {
                 (Some(config), Some(fds)) if role == bootstrap::ROLE_ZYGOTE => {
@@ -71,7 +73,7 @@ fn enter(arguments: StartArguments) -> ! {
         bootstrap::ROLE_WORKER => {
             let config = worker::WorkerStart::from_words(&arguments.words);
             if let Some(config) = config {
-                worker::live(&config, || worker::from_descriptors(arguments.fds))
+                worker::live(&config, || worker::from_descriptors(arguments.fds, &config.config))
             }
         }
         bootstrap::ROLE_PROCESS => {

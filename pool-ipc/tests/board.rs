@@ -284,6 +284,7 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         context_offset: 9,
         manifest: None,
         context_manifest: None,
+        first: Some(u64::MAX),
         audience: Audience::default(),
     };
     board.publish(SlotIndex::new(0), &described);

@@ -12,7 +12,7 @@ use super::{
     state::ManagerState,
     workers::{PoolOf, Run},
 };
-use crate::{Builder, Error, StartMethod, WorkerPool, usable_cpus};
+use crate::{Builder, Error, Output, OutputEvent, StartMethod, WorkerPool, usable_cpus};
 
 /// The most workers of a pool.
 const MOST_WORKERS: usize = 4096;
@@ -130,6 +130,31 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
     #[cfg(feature = "capture-log")]
     pub fn capture_logs(mut self, targets: impl Into<LogCapture>) -> Self {
         self.capture = Some(targets.into());
+        self
+    }
+
+    /// What becomes of the standard output of workers; see [`Builder::stdout`].
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.pool = self.pool.stdout(output);
+        self
+    }
+
+    /// What becomes of the standard error of workers; see [`Builder::stderr`].
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.pool = self.pool.stderr(output);
+        self
+    }
+
+    /// Gives what workers write to `function`; see [`Builder::on_output`]. The items of a manager
+    /// have no position in an input, so [`OutputEvent::item`] is `None`.
+    pub fn on_output(mut self, function: impl Fn(&OutputEvent) + Send + Sync + 'static) -> Self {
+        self.pool = self.pool.on_output(function);
+        self
+    }
+
+    /// Bytes of each captured stream that are kept of an item; see [`Builder::max_output_bytes`].
+    pub fn max_output_bytes(mut self, bytes: usize) -> Self {
+        self.pool = self.pool.max_output_bytes(bytes);
         self
     }
 

@@ -29,6 +29,8 @@ unsafe extern "C" {
     fn libc_setrlimit(resource: i32, limits: *const [u64; 2]) -> i32;
     #[link_name = "puts"]
     fn libc_puts(line: *const std::ffi::c_char) -> i32;
+    #[link_name = "printf"]
+    fn libc_printf(format: *const std::ffi::c_char, ...) -> i32;
     #[link_name = "close"]
     safe fn libc_close(descriptor: i32) -> i32;
     #[link_name = "dup2"]
@@ -206,6 +208,11 @@ pub(crate) fn limit_descriptors(count: u64) -> u64 {
     before
 }
 
+/// Closes one descriptor.
+pub(crate) fn close(descriptor: i32) {
+    libc_close(descriptor);
+}
+
 /// Closes all descriptors but these and those of standard input, output and errors, as daemons do.
 pub(crate) fn close_all_but(kept: &[i32]) {
     for descriptor in (3..2048).filter(|descriptor| !kept.contains(descriptor)) {
@@ -232,4 +239,17 @@ pub(crate) fn counter(count: u32) -> OwnedFd {
 pub(crate) fn print_by_c(line: &std::ffi::CStr) {
     // SAFETY: the line ends with a NUL.
     assert!(unsafe { libc_puts(line.as_ptr()) } >= 0);
+}
+
+/// Prints a text by the C library, without a line break.
+pub(crate) fn write_by_c(text: &std::ffi::CStr) {
+    // SAFETY: both end with a NUL, and the format names the one argument.
+    assert!(unsafe { libc_printf(c"%s".as_ptr(), text.as_ptr()) } >= 0);
+}
+
+/// The most memory that this process had at a time, in bytes.
+pub(crate) fn peak_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
 }

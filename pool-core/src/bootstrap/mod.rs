@@ -35,3 +35,4 @@ pub(crate) use image::{address_of, offset_of};
 pub(crate) use init_array::{Arguments, Initialiser};
 pub(crate) use signals::{reset_signals, reset_signals_of_process};
 pub(crate) use spawn::spawn_copy;
+pub(crate) use token::fresh_nonce;

@@ -10,7 +10,10 @@ use pool_ipc::{AlignedBytes, WireFault, wire};
 #[cfg(feature = "capture-log")]
 use super::logs::LogSegment;
 use super::{identity::Identity, work::Portable};
-use crate::environment::{EncodedEnvironment, Environment};
+use crate::{
+    environment::{EncodedEnvironment, Environment},
+    output::OutputConfig,
+};
 
 /// Everything about a process but its function.
 #[derive(Debug, Clone)]
@@ -21,6 +24,7 @@ pub(crate) struct ChildConfig {
     /// The ring for what it logs.
     #[cfg(feature = "capture-log")]
     pub(crate) logs: Option<Arc<LogSegment>>,
+    pub(crate) output: OutputConfig,
 }
 
 wire! {
@@ -34,6 +38,7 @@ wire! {
         parent_name: String,
         cpus: Option<Vec<u64>>,
         environment: EncodedEnvironment,
+        output: u64,
         pub(super) run: u64,
         pub(super) function: u64,
     }
@@ -51,6 +56,7 @@ impl ChildConfig {
             parent_name,
             cpus: self.cpus.map(|cpus| cpus.iter().map(|id| id as u64).collect()),
             environment: self.environment.encoded(),
+            output: self.output.to_word(),
             run: portable.0.run,
             function: portable.0.function,
         })
@@ -59,8 +65,7 @@ impl ChildConfig {
 
 impl From<EncodedConfig> for ChildConfig {
     fn from(encoded: EncodedConfig) -> Self {
-        let EncodedConfig { name, numbers, daemon, parent, parent_name, cpus, environment, .. } =
-            encoded;
+        let EncodedConfig { name, numbers, daemon, parent, parent_name, cpus, .. } = encoded;
         let ids = cpus.map(|cpus| CpuSet::from_ids(cpus.into_iter().map(|id| id as usize)));
         Self {
             identity: Identity {
@@ -71,7 +76,8 @@ impl From<EncodedConfig> for ChildConfig {
                 parent_name,
             },
             cpus: ids.and_then(Result::ok),
-            environment: environment.into(),
+            environment: encoded.environment.into(),
+            output: OutputConfig::from_word(encoded.output),
             #[cfg(feature = "capture-log")]
             logs: None,
         }
@@ -97,6 +103,7 @@ mod tests {
             identity,
             cpus,
             environment: Environment::default(),
+            output: OutputConfig::from_word(0x0102),
             #[cfg(feature = "capture-log")]
             logs: None,
         };

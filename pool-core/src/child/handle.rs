@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process,
     sync::{
         Arc, Mutex,
@@ -29,9 +29,10 @@ use super::{
     server_link::ServerLink,
 };
 use crate::{
-    error::{Error, ExitStatus, Failure, FailureKind},
+    error::{Error, ExitStatus, Failure, FailureKind, LateOutput, OrResources},
     mutex::lock,
     os::{self, ChildState, Listed},
+    output::{Capture, Failed, ONLY_PROCESS, OutputPlan},
     protocol::Received,
     watcher::Awaited,
 };
@@ -45,11 +46,47 @@ pub(crate) struct ChildParts {
     pub(crate) socket: Listed,
     /// The writing end of the pipe whose end ends a daemonic process.
     pub(crate) _death_pipe: Option<Listed>,
+    pub(crate) output: Option<ChildOutput>,
     /// The server that has forked it, if it is no child of this process.
     pub(crate) server: Option<Arc<ServerLink>>,
     /// What collects its logs.
     #[cfg(feature = "capture-log")]
     pub(crate) logs: Option<ChildLogs>,
+}
+
+/// The captured output of a process.
+pub(crate) struct ChildOutput {
+    capture: Arc<Capture>,
+    last: LateOutput,
+    owner: u32,
+}
+
+impl ChildOutput {
+    /// Begins to capture what a process will write; answers with the descriptors for it, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Resources`].
+    pub(crate) fn begin(plan: &OutputPlan) -> Result<(Option<Self>, Vec<OwnedFd>), Error> {
+        let what = "capturing the output of a process";
+        let files = plan.duplicate_files().or_resources(what)?;
+        if !plan.captures() {
+            return Ok((None, files));
+        }
+        let (capture, socket) = Capture::new(plan, 1).or_resources(what)?;
+        let last = capture.output_of(ONLY_PROCESS, Failed::Last);
+        let this = Self { capture, last, owner: process::id() };
+        this.capture.start()?;
+        Ok((Some(this), [socket].into_iter().chain(files).collect()))
+    }
+}
+
+impl Drop for ChildOutput {
+    fn drop(&mut self) {
+        if self.owner == process::id() {
+            self.capture.finish();
+        }
+    }
 }
 
 /// A process that runs one function, as its parent knows it.
@@ -121,6 +158,14 @@ impl Child {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.parts.pid.as_raw().unsigned_abs()
+    }
+
+    /// The end of what it has written, once all of it was delivered; it has ended.
+    pub(crate) fn output(&self) -> LateOutput {
+        self.parts.output.as_ref().map_or(LateOutput::none(), |output| {
+            output.capture.finish();
+            output.last.clone()
+        })
     }
 
     pub(crate) fn detach(&self) {
@@ -368,6 +413,7 @@ mod tests {
             pidfd,
             socket: Listed::new(socket).unwrap(),
             _death_pipe: None,
+            output: None,
             server: Some(Arc::new(server)),
             #[cfg(feature = "capture-log")]
             logs: None,

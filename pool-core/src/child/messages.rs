@@ -130,21 +130,42 @@ pub(crate) fn send_bytes(
     segments: &[SharedSegment],
 ) -> io::Result<()> {
     let ids: Vec<u8> = segments.iter().flat_map(|segment| segment.id().0.to_ne_bytes()).collect();
-    let lens = [bytes.len() as u64, segments.len() as u64];
+    // SAFETY: the receiver opens the segments, and does nothing else with the descriptors.
+    let fds = segments.iter().map(|segment| unsafe { segment.as_fd() }.as_raw_fd());
+    send_with(socket, kind, bytes, &ids, &fds.collect::<Vec<_>>())
+}
+
+/// Sends bytes with descriptors that are none of segments.
+pub(crate) fn send_with_fds(
+    socket: BorrowedFd<'_>,
+    kind: Kind,
+    bytes: &[u8],
+    fds: &[OwnedFd],
+) -> io::Result<()> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    send_with(socket, kind, bytes, &vec![0; ID * fds.len()], &raw)
+}
+
+/// Sends bytes, and descriptors with an identity each.
+fn send_with(
+    socket: BorrowedFd<'_>,
+    kind: Kind,
+    bytes: &[u8],
+    ids: &[u8],
+    fds: &[RawFd],
+) -> io::Result<()> {
+    let lens = [bytes.len() as u64, fds.len() as u64];
     let whole = bytes.len() + ids.len();
     if whole <= INLINE {
         let head = head(kind, [0, 0], [lens[0], lens[1], 1]);
-        send_packet(socket, &head, &[bytes, &ids].concat(), &[])?;
+        send_packet(socket, &head, &[bytes, ids].concat(), &[])?;
     } else {
         let file = File::from(memfd_create(c"pool-message", MFdFlags::MFD_CLOEXEC)?);
         file.write_all_at(bytes, 0)?;
-        file.write_all_at(&ids, bytes.len() as u64)?;
+        file.write_all_at(ids, bytes.len() as u64)?;
         let head = head(kind, [0, 0], [lens[0], lens[1], 0]);
         send_packet(socket, &head, &[], &[file.as_raw_fd()])?;
     }
-    // SAFETY: the receiver opens the segments, and does nothing else with the descriptors.
-    let fds = segments.iter().map(|segment| unsafe { segment.as_fd() }.as_raw_fd());
-    let fds: Vec<RawFd> = fds.collect();
     let more = head_of_more();
     fds.chunks(DESCRIPTORS).try_for_each(|fds| send_packet(socket, &more, &[], fds))
 }

@@ -30,12 +30,12 @@ mod work;
 pub(crate) use children::{Running, SERVER_LIMIT};
 pub(crate) use config::ChildConfig;
 pub(crate) use fork_locks::ForkLocks;
-pub(crate) use handle::{Child, ChildParts, End, Outcome};
+pub(crate) use handle::{Child, ChildOutput, ChildParts, End, Outcome};
 #[cfg(feature = "capture-log")]
 pub(crate) use logs::LogSegment;
 #[cfg(feature = "capture-log")]
 pub(crate) use messages::send_numbers;
-pub(crate) use messages::{Kind, Message, send_bytes};
+pub(crate) use messages::{Kind, Message, send_bytes, send_with_fds};
 pub(crate) use run::{ChildStart, DeathLink, PANICKED, run_here, run_received};
 pub(crate) use server::run_server;
 pub(crate) use server_link::{NotStarted, ServerLink, Started, child_pidfd, packet_pair};

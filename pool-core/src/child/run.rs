@@ -25,7 +25,9 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     hooks::{FunctionOffsets, become_daemon},
+    ids::WorkerId,
     os::{self, KeptFd, Listed, ProcessName},
+    output::{ONLY_PROCESS, OutputFds, WorkerOutput},
     panic::{end_quietly, exit, learn_locations, print_panics},
     protocol::Received,
     worker::run_on_stack,
@@ -43,6 +45,7 @@ pub(crate) enum Step {
     Folder = 1,
     Cpus,
     Stack,
+    Output,
     /// After the function: sending what it returned.
     Result,
 }
@@ -54,6 +57,7 @@ impl Step {
             word if word == Self::Folder as u64 => "entering the directory of a process",
             word if word == Self::Cpus as u64 => "pinning a process to its CPUs",
             word if word == Self::Stack as u64 => "mapping the stack of a process",
+            word if word == Self::Output as u64 => "capturing the output of a process",
             _ => "sending what a process returned",
         }
     }
@@ -75,6 +79,9 @@ pub(crate) struct ChildStart {
     pub(crate) death_link: DeathLink,
     /// The process that has forked it; `None`: the one that has asked for it.
     pub(crate) starter: Option<Pid>,
+    /// The descriptors of its output; of a process that is sent its configuration, they come with
+    /// that.
+    pub(crate) output: OutputFds,
 }
 
 impl ChildStart {
@@ -86,12 +93,13 @@ impl ChildStart {
             socket: fds.next()?,
             death_link: fds.next().map_or(DeathLink::None, DeathLink::Pipe),
             starter: None,
+            output: OutputFds::default(),
         })
     }
 }
 
 /// Runs the process whose configuration and argument lie in its socket.
-pub(crate) fn run_received(start: ChildStart) -> ! {
+pub(crate) fn run_received(mut start: ChildStart) -> ! {
     let mut inbox = Inbox::default();
     // All were sent before this process was started.
     let mut next = || match inbox.receive(start.socket.as_fd()) {
@@ -113,20 +121,23 @@ pub(crate) fn run_received(start: ChildStart) -> ! {
     }
     let Ok(encoded) = pool_ipc::from_bytes::<EncodedConfig>(&config.bytes) else { exit(UNABLE) };
     let offsets = FunctionOffsets { run: encoded.run, function: encoded.function };
-    let Some(work) = Portable(offsets).into_work(argument) else { exit(UNABLE) };
-    let config: ChildConfig = encoded.into();
+    let child_config = ChildConfig::from(encoded);
     #[cfg(feature = "capture-log")]
-    let config = ChildConfig { logs, ..config };
-    run_here(config, start, work)
+    let child_config = ChildConfig { logs, ..child_config };
+    start.output = child_config.output.sort(config.fds);
+    match Portable(offsets).into_work(argument) {
+        Some(work) => run_here(child_config, start, work),
+        None => exit(UNABLE),
+    }
 }
 
 /// Runs a process that has inherited its function.
 pub(crate) fn run_here(config: ChildConfig, start: ChildStart, work: Work) -> ! {
-    let ChildStart { socket, death_link, starter } = start;
+    let ChildStart { socket, death_link, starter, output } = start;
     // Listed for life: what this process forks later has no copy of it.
     let Ok(socket) = Listed::new(socket) else { exit(UNABLE) };
     let failed = run_on_stack(None, |_| {
-        let life = || live(config, &socket, death_link, starter, work);
+        let life = || live(config, &socket, (death_link, starter, output), work);
         exit(catch_unwind(AssertUnwindSafe(life)).unwrap_or(UNABLE))
     });
     let Err(error) = failed;
@@ -137,13 +148,12 @@ pub(crate) fn run_here(config: ChildConfig, start: ChildStart, work: Work) -> ! 
 fn live(
     config: ChildConfig,
     socket: &KeptFd,
-    death_link: DeathLink,
-    starter: Option<Pid>,
+    (death_link, starter, output): (DeathLink, Option<Pid>, OutputFds),
     work: Work,
 ) -> i32 {
     #[cfg(feature = "capture-log")]
     let logs = config.logs.clone();
-    let ChildConfig { identity, cpus, environment, .. } = config;
+    let ChildConfig { identity, cpus, environment, output: output_config, .. } = config;
     let starter = starter.unwrap_or(identity.parent);
     if identity.daemon {
         let armed = match &death_link {
@@ -158,6 +168,11 @@ fn live(
     }
     os::set_process_name(&short_name(&identity.name));
     identity::become_process(identity, starter);
+    // It writes no markers, since it has one item.
+    let only = (WorkerId::FIRST, ONLY_PROCESS);
+    if let Err(error) = WorkerOutput::set_up(output_config, output, only.0, only.1) {
+        return unable(socket.as_fd(), Step::Output, &error);
+    }
     // SAFETY: this process was forked, so it has one thread; a fresh copy of the executable has its
     // variables already and is told of none, and then nothing is set.
     unsafe { environment.set_variables() };

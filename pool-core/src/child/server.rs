@@ -187,6 +187,7 @@ impl Server {
         bootstrap::reset_signals_of_process();
         self.limit.restore();
         run_received(ChildStart {
+            output: crate::output::OutputFds::default(),
             socket: os::take_for_good(socket),
             death_link: DeathLink::Starter,
             starter: Some(starter),

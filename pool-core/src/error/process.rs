@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::task::Cause;
+use super::{
+    output::{LateOutput, TaskOutput},
+    task::Cause,
+};
 
 /// A process that runs one function ended without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +16,19 @@ struct Parts {
     name: String,
     pid: Option<u32>,
     cause: Cause,
+    output: LateOutput,
 }
 
 impl ProcessError {
     pub(crate) fn new(name: &str, pid: Option<u32>, cause: Cause) -> Self {
-        Self(Box::new(Parts { name: name.to_string(), pid, cause }))
+        let output = LateOutput::none();
+        Self(Box::new(Parts { name: name.to_string(), pid, cause, output }))
+    }
+
+    /// The error of a process whose output was captured.
+    pub(crate) fn with_output(mut self, output: LateOutput) -> Self {
+        self.0.output = output;
+        self
     }
 
     /// The name of the process.
@@ -38,11 +49,18 @@ impl ProcessError {
     pub fn cause(&self) -> &Cause {
         &self.0.cause
     }
+
+    /// What it had written last: the end of each captured stream. `None` where neither was
+    /// captured.
+    #[must_use]
+    pub fn output(&self) -> Option<&TaskOutput> {
+        self.0.output.get()
+    }
 }
 
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { name, pid, cause } = &*self.0;
+        let Parts { name, pid, cause, .. } = &*self.0;
         match pid {
             Some(pid) => write!(f, "process {name:?} ({pid})")?,
             None => write!(f, "thread {name:?}")?,
@@ -51,6 +69,10 @@ impl fmt::Display for ProcessError {
             Cause::Death(status) => write!(f, " {status}"),
             Cause::Panic { .. } => write!(f, " {cause}"),
             cause => write!(f, ": {cause}"),
+        }?;
+        match self.output() {
+            Some(output) if f.alternate() => output.fmt_last_lines(f),
+            _ => Ok(()),
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
 use pool_ipc::{SegmentFault, WireFault};
 
-use super::segment_fault::while_zygote_lives;
+use super::{
+    output::{LateOutput, TaskOutput},
+    segment_fault::while_zygote_lives,
+};
 use crate::ids::{FutureId, ItemIndex, WorkerId};
 
 /// An item's task failed.
@@ -17,7 +20,13 @@ pub struct TaskError {
     tries: u32,
     origin: Origin,
     /// In a box, since every result of a call has room for a failure.
-    cause: Box<Cause>,
+    details: Box<Details>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Details {
+    cause: Cause,
+    output: LateOutput,
 }
 
 /// What kind of call the item belongs to.
@@ -104,7 +113,14 @@ pub enum ExitStatus {
 
 impl TaskError {
     pub(crate) fn new(index: ItemIndex, worker: WorkerId, cause: Cause, tries: u32) -> Self {
-        Self { index, worker, tries, origin: Origin::Call, cause: Box::new(cause) }
+        let details = Box::new(Details { cause, output: LateOutput::none() });
+        Self { index, worker, tries, origin: Origin::Call, details }
+    }
+
+    /// The failure of a task whose output comes with it.
+    pub(crate) fn with_output(mut self, output: LateOutput) -> Self {
+        self.details.output = output;
+        self
     }
 
     /// The item at this position was read, and has not finished when its call was cancelled.
@@ -146,7 +162,17 @@ impl TaskError {
     /// Why it failed.
     #[must_use]
     pub fn cause(&self) -> &Cause {
-        &self.cause
+        &self.details.cause
+    }
+
+    /// What the task had printed when it failed, in its last try: the end of each captured stream.
+    /// `None` where neither stream was captured, and under Threads.
+    ///
+    /// The reader of the pipes may still be on its way to the task's last byte: then this waits for
+    /// it, for a moment as a rule and never longer than five seconds.
+    #[must_use]
+    pub fn output(&self) -> Option<&TaskOutput> {
+        self.details.output.get()
     }
 
     /// How often it was tried, this time included: more than once only in calls with `retry`, and 0
@@ -275,11 +301,18 @@ impl fmt::Display for TaskError {
             Origin::Future(id) => write!(f, "future {id}")?,
             Origin::MapFuture(id) => write!(f, "task {} of future {id}", self.index)?,
         }
-        if *self.cause == Cause::Cancelled {
-            return write!(f, ": {}", self.cause);
+        let cause = self.cause();
+        if *cause == Cause::Cancelled {
+            return write!(f, ": {cause}");
         }
-        write!(f, " on worker {}: {}", self.worker, self.cause)?;
-        if self.tries > 1 { write!(f, "; it was tried {} times", self.tries) } else { Ok(()) }
+        write!(f, " on worker {}: {cause}", self.worker)?;
+        if self.tries > 1 {
+            write!(f, "; it was tried {} times", self.tries)?;
+        }
+        match self.output() {
+            Some(output) if f.alternate() => output.fmt_last_lines(f),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -52,7 +52,10 @@ pub(crate) use procfs::{
     set_process_name,
 };
 pub(crate) use signals::{ENDING, unblock_signals};
-pub(crate) use sys::{Disposition, Reaped, errno_of, flush_c_output, flush_output, reap_any};
+pub(crate) use sys::{
+    Disposition, Reaped, bytes_in_pipe, errno_of, flush_c_output, flush_output, has_one_thread,
+    process_id, reap_any, try_flush_c_output, unbuffer_c_output,
+};
 pub(crate) use wait::{
     coarse_now, monotonic_nanos, nanos, poll, readable_within, spin_for, spin_rounds,
 };

@@ -257,10 +257,6 @@ pub(crate) fn flush_output() {
 /// two pointers.
 #[inline]
 pub(crate) fn flush_c_output() {
-    unsafe extern "C" {
-        static stdout: *mut libc::FILE;
-        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
-    }
     // SAFETY: glibc's stream of that name exists as long as the process, unless the program has put
     // another one in its place; both calls take any stream that is open.
     unsafe {
@@ -268,6 +264,44 @@ pub(crate) fn flush_c_output() {
             libc::fflush(stdout);
         }
     }
+}
+
+unsafe extern "C" {
+    static stdout: *mut libc::FILE;
+    fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+    fn ftrylockfile(stream: *mut libc::FILE) -> c_int;
+    fn funlockfile(stream: *mut libc::FILE);
+}
+
+/// Writes out what the C library buffers for standard output, unless another thread has that
+/// stream.
+pub(crate) fn try_flush_c_output() {
+    // SAFETY: the stream exists as long as the process, unless the program has put another one in
+    // its place; all four take any stream that is open. The lock is this thread's when it is given
+    // back, and may be taken again by the thread that has it.
+    unsafe {
+        if ftrylockfile(stdout) == 0 {
+            if __fpending(stdout) > 0 {
+                libc::fflush(stdout);
+            }
+            funlockfile(stdout);
+        }
+    }
+}
+
+/// Has the C library write to standard output at once.
+pub(crate) fn unbuffer_c_output() {
+    // SAFETY: as above. Without a buffer the call takes any stream that is open, and the C library
+    // keeps no pointer of ours.
+    unsafe { libc::setvbuf(stdout, ptr::null_mut(), libc::_IONBF, 0) };
+}
+
+/// How many bytes lie in a pipe.
+pub(crate) fn bytes_in_pipe(fd: BorrowedFd<'_>) -> nix::Result<usize> {
+    let mut bytes: c_int = 0;
+    // SAFETY: the kernel writes one `int` through the pointer, which leads to one.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 #[cfg(test)]

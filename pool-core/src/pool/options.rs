@@ -17,6 +17,7 @@ use crate::{
     error::{Error, full_text},
     hooks::{Bounds, Exits, WorkerLife},
     job::check_limit,
+    output::OutputOptions,
     shared::Shared,
     stack,
     start_method::StartMethod,
@@ -61,6 +62,8 @@ pub struct PoolOptions {
     /// Bytes of the stack that a worker's tasks run on, from 256 KiB to 64 GiB; `None`: the soft
     /// value of `RLIMIT_STACK`, 8 MiB if there is no limit.
     pub stack_size: Option<usize>,
+    /// What becomes of what workers write to standard output and standard error.
+    pub output: OutputOptions,
     /// Whether chunks go to the workers in turn, in calls that do not set that themselves.
     pub order_tasks: bool,
     /// Whether tasks may not build pools.
@@ -99,6 +102,7 @@ impl Default for PoolOptions {
             memory_limit: None,
             max_worker_rss: None,
             stack_size: None,
+            output: OutputOptions::default(),
             order_tasks: false,
             daemon: true,
             dump_shared_memory: false,
@@ -190,6 +194,7 @@ impl PoolOptions {
             Some(capture) => Some(Arc::new(Capture::new(capture, method)?)),
             None => None,
         };
+        let output = self.output.plan(method)?;
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(PoolConfig {
@@ -215,6 +220,7 @@ impl PoolOptions {
                 init: self.worker_init_timeout,
                 exit: self.worker_exit_timeout,
             },
+            output,
             keep_alive: self.keep_alive,
             first_serial: self.first_serial,
             exits: Arc::new(Exits::new(self.max_result_bytes.unwrap_or(free))),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a process could not have is refused before anything is started.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use pool_affinity::{CpuSet, Machine};
 use pool_ipc::Wire;
@@ -20,6 +20,7 @@ use crate::{
     environment::Environment,
     error::{Error, full_text},
     hooks::is_in_daemon,
+    output::{Output, OutputEvent, OutputOptions},
     pool::ForkWithThreads,
     stack::move_with_room,
     start::start_of,
@@ -38,6 +39,7 @@ pub struct ProcessBuilder {
     daemon: bool,
     cpu_ids: Option<Vec<usize>>,
     environment: Environment,
+    output: OutputOptions,
     fork_with_threads: bool,
     #[cfg(feature = "capture-log")]
     capture_logs: Option<LogCapture>,
@@ -99,6 +101,52 @@ impl ProcessBuilder {
     /// [`Error::Resources`] from [`Process::join`].
     pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.environment.enter(folder.into());
+        self
+    }
+
+    /// What becomes of the standard output of the process; without it, it is that of this process,
+    /// or captured, if [`on_output`](Self::on_output) is set. What was captured is in the
+    /// [error](crate::ProcessError::output) of a process that ends without its value.
+    ///
+    /// ```
+    /// # use pool_core as pool_api;
+    /// use pool_api::{Error, Output, Process};
+    ///
+    /// let builder = Process::builder().stdout(Output::Capture);
+    /// let process = builder.spawn(|code: i32| -> () { println!("so far"); std::process::exit(code) }, 3)?;
+    /// let Err(Error::Process(error)) = process.join() else { panic!("it has no value") };
+    /// assert_eq!(error.output().unwrap().stdout(), b"so far\n");
+    /// # Ok::<(), pool_core::Error>(())
+    /// ```
+    ///
+    /// Refused: a file that cannot be appended to ([`Error::InvalidInput`]); under Threads all but
+    /// [`Output::Inherit`] ([`Error::NotSupported`]).
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.output.stdout = Some(output);
+        self
+    }
+
+    /// What becomes of its standard error; see [`stdout`](Self::stdout).
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.output.stderr = Some(output);
+        self
+    }
+
+    /// Gives the captured output to `function`, in this process and as it comes, in a thread of its
+    /// own; streams for which nothing else is set are captured. All of it was given when
+    /// [`Process::join`] returns. While `function` is slow, the process waits for it, but not
+    /// longer than a second for one call: then what comes is dropped and counted.
+    pub fn on_output(mut self, function: impl Fn(&OutputEvent) + Send + Sync + 'static) -> Self {
+        self.output.on_output = Some(Arc::new(function));
+        self
+    }
+
+    /// Bytes of each captured stream that are kept for the error: from 1 to 1 GiB, 64 KiB without
+    /// it. Of more than that the end is kept.
+    ///
+    /// Refused ([`Error::InvalidInput`]): any other number.
+    pub fn max_output_bytes(mut self, bytes: usize) -> Self {
+        self.output.max_bytes = Some(bytes);
         self
     }
 
@@ -183,8 +231,9 @@ impl ProcessBuilder {
         }
         let method = self.method.unwrap_or(StartMethod::first_compiled());
         let cpus = self.check(method)?;
+        let plan = self.output.plan(method)?;
         let identity = identity::next(self.name.clone(), self.daemon);
-        let environment = self.environment.clone();
+        let (environment, output) = (self.environment.clone(), plan.config);
         #[cfg(feature = "capture-log")]
         let capture = match &self.capture_logs {
             Some(capture) => Some(Capture::new(capture, method)?),
@@ -194,6 +243,7 @@ impl ProcessBuilder {
             identity,
             cpus,
             environment,
+            output,
             #[cfg(feature = "capture-log")]
             logs: None,
         };
@@ -204,7 +254,7 @@ impl ProcessBuilder {
             #[cfg(feature = "capture-log")]
             capture: capture.filter(|_| method != StartMethod::Threads),
         };
-        start.start(task)
+        start.start(task, &plan)
     }
 
     /// Refuses what a process could not have; answers with its CPUs.

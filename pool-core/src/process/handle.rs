@@ -246,11 +246,17 @@ impl<R: Wire> Process<R> {
         }
         self.unlist();
         match &self.run {
-            Run::Child(child) => match child.take().ok_or(Error::NotReady)? {
-                Outcome::Value(message) => self.decode(message),
-                Outcome::Taken => Err(Error::ResultTaken),
-                Outcome::End(end) => Err(error_of(child.name(), child.process_id(), end)),
-            },
+            Run::Child(child) => {
+                let outcome = child.take().ok_or(Error::NotReady)?;
+                let output = child.output();
+                match outcome {
+                    Outcome::Value(message) => self.decode(message),
+                    Outcome::Taken => Err(Error::ResultTaken),
+                    Outcome::End(end) => {
+                        Err(error_of(child.name(), child.process_id(), end, output))
+                    }
+                }
+            }
             #[cfg(feature = "threads")]
             Run::Thread(thread) => match thread.take().ok_or(Error::NotReady)? {
                 Ok(value) => {

@@ -26,14 +26,15 @@ use super::thread::{ThreadRun, call_of};
 use crate::{
     bootstrap::{self, ROLE_PROCESS},
     child::{
-        Child, ChildConfig, ChildParts, ChildStart, DeathLink, ForkLocks, Kind, Message,
-        NotStarted, Portable, ServerLink, Started, Work, child_pidfd, children, inherited,
-        inherited_closure, inherited_message, packet_pair, run_here, send_bytes,
+        Child, ChildConfig, ChildOutput, ChildParts, ChildStart, DeathLink, ForkLocks, Kind,
+        Message, NotStarted, Portable, ServerLink, Started, Work, child_pidfd, children, inherited,
+        inherited_closure, inherited_message, packet_pair, run_here, send_bytes, send_with_fds,
     },
     compact::Compact,
     driver::pause_drivers,
     error::{Error, OrResources},
     os::{self, Listed, own_descriptors},
+    output::OutputPlan,
     panic::drop_quietly,
     start,
     start_method::StartMethod,
@@ -65,43 +66,45 @@ pub(super) struct Start {
 
 impl Start {
     /// Starts the process.
-    pub(super) fn start<A: Wire, R: Wire>(self, task: Task<A, R>) -> Result<Process<R>, Error> {
-        #[cfg(feature = "capture-log")]
-        if let Some(capture) = self.capture {
-            let (segment, logs) = LogSegment::create(capture, &self.config.identity.name)?;
-            let config = ChildConfig { logs: Some(segment), ..self.config };
-            let child = start_process(self.method, config, task, self.fork_with_threads)?;
-            let child = Arc::new(child.with_logs(logs));
-            children::add(child.clone());
-            return Ok(Process::of_child(child, self.method));
+    pub(super) fn start<A: Wire, R: Wire>(
+        self,
+        task: Task<A, R>,
+        plan: &OutputPlan,
+    ) -> Result<Process<R>, Error> {
+        let Self { method, config, fork_with_threads, .. } = self;
+        #[cfg(feature = "threads")]
+        if method == StartMethod::Threads {
+            let act = match task {
+                Task::Function { function, argument } => call_of(function, argument),
+                Task::Closure(closure) => closure,
+            };
+            return Ok(Process::of_thread(ThreadRun::start(config, act)?));
         }
-        start(self.method, self.config, task, self.fork_with_threads)
-    }
-}
-
-fn start<A: Wire, R: Wire>(
-    method: StartMethod,
-    config: ChildConfig,
-    task: Task<A, R>,
-    fork_with_threads: bool,
-) -> Result<Process<R>, Error> {
-    #[cfg(feature = "threads")]
-    if method == StartMethod::Threads {
-        let act = match task {
-            Task::Function { function, argument } => call_of(function, argument),
-            Task::Closure(closure) => closure,
+        let output = ChildOutput::begin(plan)?;
+        #[cfg(feature = "capture-log")]
+        let (config, logs) = match self.capture {
+            Some(capture) => {
+                let (segment, logs) = LogSegment::create(capture, &config.identity.name)?;
+                (ChildConfig { logs: Some(segment), ..config }, Some(logs))
+            }
+            None => (config, None),
         };
-        return Ok(Process::of_thread(ThreadRun::start(config, act)?));
+        let child = start_process(method, config, (task, output), fork_with_threads)?;
+        #[cfg(feature = "capture-log")]
+        let child = match logs {
+            Some(logs) => child.with_logs(logs),
+            None => child,
+        };
+        let child = Arc::new(child);
+        children::add(child.clone());
+        Ok(Process::of_child(child, method))
     }
-    let child = Arc::new(start_process(method, config, task, fork_with_threads)?);
-    children::add(child.clone());
-    Ok(Process::of_child(child, method))
 }
 
 fn start_process<A: Wire, R: Wire>(
     method: StartMethod,
     config: ChildConfig,
-    task: Task<A, R>,
+    (task, output): (Task<A, R>, OutputOf),
     fork_with_threads: bool,
 ) -> Result<Child, Error> {
     match (method, task) {
@@ -109,23 +112,23 @@ fn start_process<A: Wire, R: Wire>(
         (StartMethod::Fork, Task::Function { function, argument }) => {
             start::check_fork(fork_with_threads)?;
             let (work, endpoints) = work_of(function, argument)?;
-            by_fork(config, work, endpoints, fork_with_threads)
+            by_fork(config, (work, output), endpoints, fork_with_threads)
         }
         #[cfg(feature = "fork")]
         (StartMethod::Fork, Task::Closure(closure)) => {
-            by_fork(config, inherited_closure(closure), Vec::new(), fork_with_threads)
+            by_fork(config, (inherited_closure(closure), output), Vec::new(), fork_with_threads)
         }
         #[cfg(feature = "spawn")]
         (StartMethod::Spawn, Task::Function { function, argument }) => {
             let mut config = config;
             let variables = config.environment.take_variables();
-            by_spawn(encode(config, function, argument)?, &variables)
+            by_spawn(encode(config, function, argument)?, output, &variables)
         }
         #[cfg(feature = "forkserver")]
         (StartMethod::ForkServer, Task::Function { function, argument }) => {
             // The server may be older than what this process has set since.
             let config = ChildConfig { environment: config.environment.completed(), ..config };
-            by_server(encode(config, function, argument)?)
+            by_server(encode(config, function, argument)?, output)
         }
         (method, Task::Closure(_)) => Err(Error::NotSupported {
             method,
@@ -154,13 +157,16 @@ impl Ends {
     }
 }
 
+/// What captures the output of a process, and the descriptors that the process gets for it.
+type OutputOf = (Option<ChildOutput>, Vec<OwnedFd>);
+
 /// What the parent keeps, once the process is there.
 fn parts(
     config: &ChildConfig,
     (pid, pidfd): (Pid, Listed),
     socket: Listed,
     death_pipe: Option<Listed>,
-    server: Option<Arc<ServerLink>>,
+    (output, server): (Option<ChildOutput>, Option<Arc<ServerLink>>),
 ) -> ChildParts {
     ChildParts {
         name: config.identity.name.clone(),
@@ -169,6 +175,7 @@ fn parts(
         pidfd,
         socket,
         _death_pipe: death_pipe,
+        output,
         server,
         #[cfg(feature = "capture-log")]
         logs: None,
@@ -210,7 +217,7 @@ fn work_of<A: Wire, R: Wire>(
 #[cfg(feature = "fork")]
 fn by_fork(
     config: ChildConfig,
-    work: Work,
+    (work, (output, output_fds)): (Work, OutputOf),
     endpoints: Vec<SharedSegment>,
     with_threads: bool,
 ) -> Result<Child, Error> {
@@ -241,8 +248,9 @@ fn by_fork(
             Some((_, reader)) => DeathLink::Pipe(os::take_for_good(reader)),
         };
         let socket = os::take_for_good(&ends.theirs);
-        std::mem::forget((ends, paused));
-        let start = ChildStart { socket, death_link, starter: None };
+        let mine = config.output.sort(output_fds.iter().map(os::take_for_good));
+        std::mem::forget((ends, paused, output, output_fds));
+        let start = ChildStart { socket, death_link, starter: None, output: mine };
         run_here(config, start, work)
     }
     drop((foreign, locks));
@@ -255,7 +263,7 @@ fn by_fork(
     };
     let pidfd = child_pidfd(pid).or_resources(STARTING)?;
     let writer = ends.death_pipe.map(|(writer, _)| writer);
-    Ok(Child::new(parts(&config, (pid, pidfd), ends.ours, writer, None)))
+    Ok(Child::new(parts(&config, (pid, pidfd), ends.ours, writer, (output, None))))
 }
 
 /// What a fresh process is sent: its configuration and its argument, encoded.
@@ -303,8 +311,8 @@ impl Sent {
     }
 
     /// Puts both messages into the socket.
-    fn send(&self, socket: BorrowedFd<'_>) -> Result<(), Error> {
-        send_bytes(socket, Kind::Config, &self.config_bytes, &[])
+    fn send(&self, socket: BorrowedFd<'_>, output: &[OwnedFd]) -> Result<(), Error> {
+        send_with_fds(socket, Kind::Config, &self.config_bytes, output)
             .and_then(|()| self.send_logs(socket))
             .and_then(|()| send_bytes(socket, Kind::Argument, &self.argument, &self.segments))
             .or_resources("sending the argument of a process")
@@ -313,27 +321,31 @@ impl Sent {
 
 /// Starts a fresh copy of the executable.
 #[cfg(feature = "spawn")]
-fn by_spawn(sent: Sent, variables: &[(OsString, OsString)]) -> Result<Child, Error> {
+fn by_spawn(
+    sent: Sent,
+    (output, output_fds): OutputOf,
+    variables: &[(OsString, OsString)],
+) -> Result<Child, Error> {
     let ends = Ends::new(sent.config.identity.daemon).or_resources(STARTING)?;
-    sent.send(ends.ours.as_fd())?;
+    sent.send(ends.ours.as_fd(), &output_fds)?;
     let reader = ends.death_pipe.as_ref().map(|(_, reader)| reader.as_fd());
     let fds: Vec<_> = [ends.theirs.as_fd()].into_iter().chain(reader).collect();
     let pid = bootstrap::spawn_copy(ROLE_PROCESS, &[], &fds, variables)
         .or_resources("starting a copy of this executable")?;
     let pidfd = child_pidfd(pid).or_resources(STARTING)?;
     let writer = ends.death_pipe.map(|(writer, _)| writer);
-    Ok(Child::new(parts(&sent.config, (pid, pidfd), ends.ours, writer, None)))
+    Ok(Child::new(parts(&sent.config, (pid, pidfd), ends.ours, writer, (output, None))))
 }
 
 /// Has the server fork a process.
 #[cfg(feature = "forkserver")]
-fn by_server(sent: Sent) -> Result<Child, Error> {
+fn by_server(sent: Sent, (output, output_fds): OutputOf) -> Result<Child, Error> {
     let Ends { ours, theirs, .. } = Ends::new(false).or_resources(STARTING)?;
-    sent.send(ours.as_fd())?;
+    sent.send(ours.as_fd(), &output_fds)?;
     let server = ServerLink::get()?;
     match server.fork_process(theirs, ours.as_fd()) {
         Ok(Started { pid, pidfd, inbox, early }) => {
-            let parts = parts(&sent.config, (pid, pidfd), ours, None, Some(server));
+            let parts = parts(&sent.config, (pid, pidfd), ours, None, (output, Some(server)));
             Ok(Child::with_early(parts, inbox, early))
         }
         Err(NotStarted::Error(error)) => Err(error),

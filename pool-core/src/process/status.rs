@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     child::{End, PANICKED},
-    error::{Cause, Error, ExitStatus, FailureKind, ProcessError, full_text},
+    error::{Cause, Error, ExitStatus, FailureKind, LateOutput, ProcessError, full_text},
 };
 
 /// How a [`Process`](crate::Process) is, or how it ended.
@@ -94,7 +94,7 @@ impl From<&End> for ProcessStatus {
 }
 
 /// The end of the process as its error.
-pub(super) fn error_of(name: &str, pid: u32, end: End) -> Error {
+pub(super) fn error_of(name: &str, pid: u32, end: End, output: LateOutput) -> Error {
     let cause = match end {
         // The value is gone.
         End::Value => return Error::ResultTaken,
@@ -102,7 +102,7 @@ pub(super) fn error_of(name: &str, pid: u32, end: End) -> Error {
         End::Failed(kind) => kind.into(),
         End::Death(status) => Cause::Death(status),
     };
-    ProcessError::new(name, Some(pid), cause).into()
+    ProcessError::new(name, Some(pid), cause).with_output(output).into()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod segments;
 pub(crate) mod template;
 
 pub(crate) use control::{ClaimedChunk, Order, Report, StartFault, send_kill_at, send_order};
-pub(crate) use packet::Received;
+pub(crate) use packet::{Received, receive, send_waiting};
 pub(crate) use segments::{
     Answer, Handshake, Request, ending_signal, introduce, receive_handshake, send_alarm,
 };

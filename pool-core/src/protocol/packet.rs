@@ -1,7 +1,7 @@
 //! Packets over a pair of sequenced-packet sockets, received with at most one descriptor each.
 //!
-//! Invariant: neither side waits here for the other, to read or to write; a packet arrives whole or
-//! not at all.
+//! Invariant: neither side waits here for the other, to read or to write, but for a worker that
+//! introduces its output (`send_waiting`); a packet arrives whole or not at all.
 
 use std::{
     io::{self, IoSlice},
@@ -10,6 +10,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{ControlMessage, MsgFlags, sendmsg},
 };
 
@@ -50,6 +51,21 @@ pub(crate) fn send_parts(
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Sends a packet with a descriptor, and waits until there is room for it.
+pub(crate) fn send_waiting(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    fd: BorrowedFd<'_>,
+) -> io::Result<()> {
+    loop {
+        match send(&socket, packet, Some(fd)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        let _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], PollTimeout::NONE);
     }
 }
 

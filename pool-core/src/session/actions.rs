@@ -45,7 +45,12 @@ impl Session {
                     }
                     Action::Release { slot } => self.release_slot(state, slot),
                     Action::Deliver { job, delivery } => {
-                        let message = self.message(state, delivery);
+                        let mut message = self.message(state, delivery);
+                        if !state.outputs.is_empty()
+                            && let Message::Failed(error) = message
+                        {
+                            message = Message::Failed(self.with_output(state, job, error));
+                        }
                         if let Some(inbox) = state.inboxes.get_mut(job) {
                             inbox.messages.push_back(message);
                             inbox.news = true;
@@ -65,6 +70,8 @@ impl Session {
             }
         }
         state.round = round;
+        // Those of items that are tried again.
+        state.outputs.clear();
         if state.others_wait != state.engine.others_wait() {
             state.others_wait = !state.others_wait;
             self.board.set_others_wait(state.others_wait);
@@ -89,7 +96,11 @@ impl Session {
     fn publish(&self, state: &SessionState, slot: SlotIndex) -> usize {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
-        let sleepers = self.board.publish(slot, &describe(chunk, &state.on_the_way));
+        let mut description = describe(chunk, &state.on_the_way);
+        if self.output.is_some() && !state.is_queue(chunk.job) {
+            description.first = Some(chunk.first.number());
+        }
+        let sleepers = self.board.publish(slot, &description);
         if chunk.goes_first {
             self.board.put_first(slot);
         }
@@ -268,5 +279,6 @@ fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
             0 => None,
             _ => on_the_way.manifest(context_offset),
         },
+        first: None,
     }
 }

@@ -9,6 +9,7 @@ use pool_ipc::{
 };
 
 use super::{
+    outputs::LastItem,
     start_errors::no_zygote,
     state::{Inbox, Phase, Session, SessionState},
 };
@@ -69,7 +70,11 @@ impl Session {
         let size = state.engine.chunk(slot).map_or(0, |chunk| chunk.end - chunk.start);
         let why = match outcome.end {
             End::Complete if outcome.progress.finished >= size => Why::Complete,
-            End::Failed => Why::Failed(self.cause(state, incarnation, &outcome)),
+            End::Failed => {
+                let finished = outcome.progress.finished;
+                self.ask_for_output(state, slot, incarnation, finished, &LastItem::Failed);
+                Why::Failed(self.cause(state, incarnation, &outcome))
+            }
             End::Full => Why::Full,
             End::Cancelled => Why::Cancelled,
             End::Complete | End::Unknown => Why::Failed(Cause::BadResult),
@@ -162,6 +167,7 @@ impl Session {
         let worker = state.engine.workers.worker_of(incarnation);
         if let (Some(slot), Some(worker)) = (slot, worker) {
             let finished = self.board.outcome(slot).progress.finished;
+            self.ask_for_output(state, slot, incarnation, finished, &LastItem::WithWorker);
             state.engine.timed_out(slot, worker, finished, &mut state.actions);
         }
     }
@@ -186,6 +192,9 @@ impl Session {
                 reap_orphan(nix::unistd::Pid::from_raw(pid), &worker_process_name(worker));
             }
             state.engine.workers.vacate(incarnation, true);
+        }
+        if let Some(capture) = &*self.output {
+            capture.all_ended();
         }
         let gone = state.gone.clone();
         self.fail_all(state, &gone, |_| true);

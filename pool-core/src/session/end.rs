@@ -53,6 +53,7 @@ impl Session {
         }
         drop(state);
         self.wait_for_workers(None);
+        self.flush_output();
         true
     }
 
@@ -81,6 +82,7 @@ impl Session {
         if !self.wait_for_workers(Some(Instant::now() + REAP_LIMIT)) {
             self.end();
         }
+        self.flush_output();
     }
 
     /// Ends the session for good: the zygote, by force if it does not answer, and its workers.
@@ -149,12 +151,16 @@ impl Drop for Session {
         // reaps.
         state.arenas.clear();
         self.end();
+        if let Some(capture) = &*self.output {
+            capture.finish();
+        }
         self.broker.close();
         unlist(self.wake_counter.as_fd());
         self.link.descriptors().for_each(unlist);
         // SAFETY: none of them is used after this. (A forked child has returned above: there their
         // numbers were closed at its start, or belong to the parent.)
         unsafe {
+            ManuallyDrop::drop(&mut self.output);
             ManuallyDrop::drop(&mut self.broker);
             ManuallyDrop::drop(&mut self.wake_counter);
             ManuallyDrop::drop(&mut self.link);

@@ -31,13 +31,15 @@ pub(super) struct LogCapture {
 
 impl LogArea {
     /// The memory behind a board with so many bytes.
+    #[cfg(feature = "capture-log")]
     pub(super) fn of(plan: &PoolConfig, board: usize) -> Self {
-        Self {
-            board,
-            #[cfg(feature = "capture-log")]
-            // One ring for each worker, and one for the template.
-            shape: plan.capture.as_ref().map(|capture| capture.shape(plan.n_jobs + 1)),
-        }
+        // One ring for each worker, and one for the template.
+        Self { board, shape: plan.capture.as_ref().map(|capture| capture.shape(plan.n_jobs + 1)) }
+    }
+
+    #[cfg(not(feature = "capture-log"))]
+    pub(super) fn of(_: &PoolConfig, board: usize) -> Self {
+        Self { board }
     }
 
     /// Where it begins; 0: there is none.

@@ -35,6 +35,7 @@ mod jobs;
 mod kill;
 mod log_area;
 mod open;
+mod outputs;
 mod reserve;
 mod restart_pauses;
 mod results;

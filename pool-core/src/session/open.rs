@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -35,6 +36,7 @@ use crate::{
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     os::{self, DescriptorLimit, KeptFd, list},
+    output::Capture,
     segments::SegmentClient,
     shared::Source,
     start_method::StartMethod,
@@ -97,19 +99,22 @@ impl Session {
                 life: plan.life.config()?,
                 bounds: plan.bounds,
                 log_area: log_area.offset(),
+                output: plan.output.config,
                 descriptors: DescriptorLimit::default(),
             },
         };
+        let (capture, output_fds) = capture(plan).or_resources(what)?;
         let fds = ZygoteFds {
             control: theirs,
             board: above(board.into_fd())?,
             items: above(items.into_fd())?,
             wake_counter: their_wake_counter,
+            output: output_fds,
             shared: shared.descriptors().or_resources(what)?,
         };
         // A forked zygote keeps these descriptors.
         let kept = [&fds.control, &fds.board, &fds.items, &fds.wake_counter];
-        for fd in kept.into_iter().chain(&fds.shared) {
+        for fd in kept.into_iter().chain(&fds.output).chain(&fds.shared) {
             crate::os::forget_number(fd.as_fd());
         }
         // Listed before the zygote is made: a fork copies the list.
@@ -125,7 +130,7 @@ impl Session {
         };
         let link = ZygoteLink::new(ours, pid, plan.method != StartMethod::Fork);
         link.descriptors().skip(1).for_each(list);
-        Ok(Arc::new_cyclic(|this| Self {
+        let session = Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
             renewable: AtomicBool::new(false),
             wake_counter_is_lost: AtomicBool::new(false),
@@ -164,12 +169,14 @@ impl Session {
                 time_outs: 0,
                 used: false,
                 exits_from: 0,
+                outputs: Vec::new(),
                 deferred_log: DeferredLog::default(),
             }),
             changed: Condvar::new(),
             answered: Condvar::new(),
             vacant: Condvar::new(),
             log_capture,
+            output: ManuallyDrop::new(capture),
             board: Board::new(board_map, shape),
             link: ManuallyDrop::new(link),
             wake_counter: ManuallyDrop::new(wake_counter),
@@ -185,8 +192,22 @@ impl Session {
             retired: false.into(),
             waits_for_exits: plan.life.exit.is_some(),
             exits: plan.exits.clone(),
-        }))
+        });
+        if let Some(capture) = &*session.output {
+            capture.start()?;
+        }
+        Ok(session)
     }
+}
+
+/// What captures the output of workers, if that is asked for, and the descriptors for their output.
+fn capture(plan: &PoolConfig) -> io::Result<(Option<Arc<Capture>>, Vec<OwnedFd>)> {
+    let (capture, socket) = match plan.output.captures() {
+        true => Some(Capture::new(&plan.output, plan.n_jobs)?).unzip(),
+        false => (None, None),
+    };
+    let fds = socket.into_iter().chain(plan.output.duplicate_files()?);
+    Ok((capture, fds.map(os::out_of_the_way).collect::<io::Result<_>>()?))
 }
 
 /// The session's link to the segments of other processes, which connects when the first handle is

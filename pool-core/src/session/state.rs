@@ -31,11 +31,12 @@ use crate::{
     cancel::CancelToken,
     deferred_log::DeferredLog,
     engine::{Action, Engine, JobId, JobTable},
-    error::{Error, WorkerStage},
+    error::{Error, LateOutput, WorkerStage},
     hooks::{Bounds, Exits},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     mutex::lock,
     os::KeptFd,
+    output::Capture,
     protocol::ClaimedChunk,
     segments::SegmentClient,
     zygote::ZygoteLink,
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     pub(super) wake_counter_is_lost: AtomicBool,
     /// Fetches and announces the segments of handles.
     pub(super) broker: ManuallyDrop<Arc<SegmentClient>>,
+    /// What captures the output of workers.
+    pub(super) output: ManuallyDrop<Option<Arc<Capture>>>,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
     pub(super) items_limit: u64,
@@ -160,6 +163,9 @@ pub(crate) struct SessionState {
     /// The first worker's serial whose exit result counts: those of older workers belong to calls
     /// that are over.
     pub(super) exits_from: u64,
+    /// The outputs of items that have just failed, by job and item, for the errors that the engine
+    /// makes of them.
+    pub(super) outputs: Vec<(JobId, ItemIndex, LateOutput)>,
     /// What is to be logged when the lock is free again.
     pub(super) deferred_log: DeferredLog,
 }
@@ -247,6 +253,11 @@ impl SessionState {
         }
         self.passes = 0;
         self.reports_read.elapsed() >= BETWEEN_REPORTS
+    }
+
+    /// Whether the job is that of a queue, whose items are calls of one item each.
+    pub(super) fn is_queue(&self, job: JobId) -> bool {
+        self.inboxes.get(job).is_some_and(|inbox| inbox.queue == Some(job))
     }
 
     /// Whether any call but that of this job is under way. The own job of a queue counts only while

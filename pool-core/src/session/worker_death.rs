@@ -4,7 +4,10 @@
 
 use pool_ipc::board::{Incarnation, Progress, SlotIndex, SlotState};
 
-use super::state::{Session, SessionState};
+use super::{
+    outputs::LastItem,
+    state::{Session, SessionState},
+};
 use crate::{
     engine::Why,
     error::{Cause, ExitStatus, WorkerStage},
@@ -47,6 +50,8 @@ impl Session {
                     let Progress { begun, .. } = outcome.progress;
                     a_try = killed_in_init && has_tries;
                     let begun = begun || a_try;
+                    let finished = outcome.progress.finished;
+                    self.ask_for_output(state, slot, incarnation, finished, &LastItem::WithWorker);
                     let why = Why::Died { begun, cause: cause.clone() };
                     self.handle_end(state, slot, incarnation, outcome, why);
                 }
@@ -67,6 +72,9 @@ impl Session {
         self.lose_in_hand(state, None, incarnation, &cause);
         // Results that were delivered hold the arena themselves.
         self.act(state);
+        if let Some(capture) = &*self.output {
+            capture.ended(incarnation);
+        }
         let served = (!a_try).then_some(&served);
         self.after_exit(state, incarnation, (raw, killed), segments, served);
         // A wake-up that the dead worker had received is lost: all workers look again.

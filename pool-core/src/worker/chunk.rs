@@ -99,7 +99,7 @@ fn run_items<F: Form>(
         }
     }
     for index in first..count {
-        begin_item(&marks, runtime, what, index)?;
+        begin_item(&marks, runtime, (what, claim), index)?;
         let (claimer, mark) = (&runtime.claimer, &runtime.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),

@@ -10,6 +10,7 @@ use crate::{
     hooks::{Bounds, HookOffsets},
     ids::WorkerId,
     os::{self, DescriptorLimit},
+    output::{OutputConfig, OutputFds},
     shared::{SharedConfig, SharedSpec},
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) bounds: Bounds,
     /// Where on the board's segment the rings of captured logs begin; 0: there are none.
     pub(crate) log_area: u64,
+    pub(crate) output: OutputConfig,
     /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
 }
@@ -56,12 +58,13 @@ pub(crate) struct WorkerFds {
     pub(crate) wake_counter: OwnedFd,
     /// Where it introduces itself to those who know the segments of handles.
     pub(crate) handshake_socket: OwnedFd,
+    pub(crate) output: OutputFds,
     /// Of the segments that the configuration's specification names.
     pub(crate) shared: Vec<OwnedFd>,
 }
 
 impl WorkerConfig {
-    const FIXED_WORDS: usize = 8;
+    const FIXED_WORDS: usize = 9;
 
     /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
     /// inherits does not get there.)
@@ -75,6 +78,7 @@ impl WorkerConfig {
             u64::from(matches!(self.shared, SharedConfig::Constructed(_))),
             self.descriptors.to_word(),
             self.log_area,
+            self.output.to_word(),
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
@@ -88,7 +92,8 @@ impl WorkerConfig {
     /// The configuration, and the numbers behind it; `None` when there are too few.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
-        let [places, slots, arena_limit, spin, first, shared_spec, descriptors, log_area] = *fixed;
+        let [places, slots, arena_limit, spin, first, shared_spec, descriptors, log_area, output] =
+            *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
@@ -107,6 +112,7 @@ impl WorkerConfig {
             life,
             bounds,
             log_area,
+            output: OutputConfig::from_word(output),
             descriptors: DescriptorLimit::from_word(descriptors),
         };
         Some((config, rest))
@@ -155,13 +161,21 @@ pub(crate) fn arena_from(descriptor: Option<OwnedFd>) -> io::Result<Segment> {
 }
 
 /// What a fresh copy makes of its descriptors.
-pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(SharedMappings, WorkerFds)> {
+pub(crate) fn from_descriptors(
+    fds: Vec<OwnedFd>,
+    config: &WorkerConfig,
+) -> Option<(SharedMappings, WorkerFds)> {
     let mut fds = fds.into_iter();
     let mappings = SharedMappings::new(fds.next()?, fds.next()?).ok()?;
     let arena = Segment::from_fd(fds.next()?).ok()?;
     let (wake_counter, handshake_socket) = (fds.next()?, fds.next()?);
-    Some((mappings, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
+    let output = config.output.sort(fds.by_ref().take(config.output.descriptors()));
+    let shared = fds.collect();
+    Some((mappings, WorkerFds { arena, wake_counter, handshake_socket, output, shared }))
 }
+
+#[cfg(test)]
+use crate::output::Target;
 
 #[cfg(test)]
 impl WorkerConfig {
@@ -176,6 +190,7 @@ impl WorkerConfig {
             life: HookOffsets::default(),
             bounds: Bounds::default(),
             log_area: 1 << 20,
+            output: OutputConfig { targets: [Target::Piped, Target::File] },
             descriptors: DescriptorLimit::default(),
         }
     }

@@ -55,16 +55,28 @@ pub(super) fn check_cancelled(marks: &ItemMarks) -> Result<(), Stop> {
 #[inline]
 pub(super) fn begin_item(
     marks: &ItemMarks,
-    runtime: &WorkerRuntime,
-    what: &Description,
+    runtime: &mut WorkerRuntime,
+    (what, claim): (&Description, &Claim),
     index: usize,
 ) -> Result<(), Stop> {
     check_cancelled(marks)?;
     marks.set_progress(Progress { finished: index as u32, begun: true });
+    if runtime.attends {
+        attend(runtime, (what, claim), index);
+    }
+    Ok(())
+}
+
+/// Says whose output follows, and starts the item's clock.
+fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), index: usize) {
+    if let Some(output) = &mut runtime.output {
+        let position = what.start.saturating_add(index as u32);
+        let item = what.first.map(|first| first.saturating_add(u64::from(position)));
+        output.begin(claim.slot().index() as u32, position, item);
+    }
     if what.limit > 0 {
         runtime.start_clock(what.limit, what.grace);
     }
-    Ok(())
 }
 
 /// Whether a task that asks is told to end.

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ids::WorkerId;
+use crate::{ids::WorkerId, output::flush_last_line};
 use nix::{
     errno::Errno,
     sys::{
@@ -44,8 +44,10 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, worker: WorkerId) -> io::R
     let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), worker, mark }));
     // Release: pairs with the Acquire of the handler.
     ABORT_NOTE.store(note, Release);
-    let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler only loads and stores atomics, in memory that is never freed.
+    let flags = SaFlags::SA_SIGINFO;
+    let action = SigAction::new(SigHandler::SigAction(note_down), flags, SigSet::empty());
+    // SAFETY: the handler only loads and stores atomics, in memory that is never freed, and writes
+    // the last line of a captured output.
     unsafe { sigaction(Signal::SIGABRT, &action) }?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     let wanted = data_in_use()?.saturating_add(bytes);
@@ -55,7 +57,7 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, worker: WorkerId) -> io::R
 
 /// The handler of SIGABRT: notes on the board that memory was refused. `abort` goes on when it
 /// returns.
-extern "C" fn note_down(_: i32) {
+extern "C" fn note_down(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the pointer is null, or leads to a note that was complete when it was stored and is
     // never freed.
     let note = unsafe { ABORT_NOTE.load(Acquire).as_ref() };
@@ -66,6 +68,8 @@ extern "C" fn note_down(_: i32) {
     {
         note.board.note_refusal(note.worker.index());
     }
+    // SAFETY: the kernel passes it to a handler of this kind.
+    flush_last_line(unsafe { &*info });
 }
 
 /// Least time between two looks, each after a task: a look costs about a hundredth of that.

@@ -36,7 +36,8 @@ use crate::{
     hooks::become_daemon,
     ids::WorkerId,
     os::{self, KeptFd, ProcessName},
-    panic::{end_quietly, exit, learn_locations},
+    output::WorkerOutput,
+    panic::{end_quietly, exit, learn_locations, print_panics},
     protocol,
     segments::{SegmentCache, SegmentClient},
     shared::seen_for_life,
@@ -54,6 +55,9 @@ const UNLIMITED: i32 = 104;
 /// Exit code of a worker that has no room for its stack.
 const NO_STACK: i32 = 105;
 
+/// Exit code of a worker that has no descriptors for its output.
+const NO_OUTPUT: i32 = 106;
+
 /// Describes the end of a worker that was never ready.
 pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     match status {
@@ -63,6 +67,9 @@ pub(crate) fn failed_start_text(status: ExitStatus) -> String {
         }
         ExitStatus::Code(NO_STACK) => {
             "had no room for its stack (stack_size): the system refuses that much memory".into()
+        }
+        ExitStatus::Code(NO_OUTPUT) => {
+            "had no descriptors for its output (stdout, stderr): the system refuses them".into()
         }
         status => status.to_string(),
     }
@@ -149,6 +156,14 @@ impl Worker {
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
+        let Ok(output) =
+            WorkerOutput::set_up(start.config.output, fds.output, start.worker, start.incarnation)
+        else {
+            exit(NO_OUTPUT)
+        };
+        if output.as_ref().is_some_and(WorkerOutput::captures_errors) {
+            print_panics();
+        }
         let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
         bootstrap::may_end_alone(start.incarnation, &handshake_socket);
         #[cfg(feature = "capture-log")]
@@ -181,6 +196,7 @@ impl Worker {
         let mut runtime =
             WorkerRuntime::new(claimer, arena, base, mark, shared, cache, handshake_socket);
         runtime.growth = start.config.bounds.resident.map(Growth::beyond);
+        runtime.output = output;
         Some(Self {
             runtime,
             hooks: HookState::new(start),
@@ -238,6 +254,7 @@ impl Worker {
         if what.timed && self.clock.is_none() {
             self.clock = Some(Instant::now());
         }
+        self.runtime.attends = what.limit > 0 || self.runtime.output.is_some();
         let call = Call { record: what.record, function: what.function, signature: what.signature };
         let target = match self.resolved {
             Some((known, target)) if known == call => Some(target),
@@ -269,6 +286,9 @@ impl Worker {
         // What a task has printed is written before its result is known.
         let _ = std::io::stdout().flush();
         os::flush_c_output();
+        if let Some(output) = &mut self.runtime.output {
+            output.end(failure.is_some());
+        }
         // From here on, barriers do not wait for this worker if it is killed.
         pool_shm::begin_idle();
         let mut at = (0, 0);

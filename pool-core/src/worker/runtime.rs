@@ -17,6 +17,7 @@ use crate::{
     error::{FailureKind, WorkerStage},
     hooks::State,
     os::{self, KeptFd},
+    output::WorkerOutput,
     panic, protocol,
     segments::SegmentCache,
     task::ContextCell,
@@ -53,6 +54,11 @@ pub(crate) struct WorkerRuntime {
     pub(crate) state: State,
     /// Sees when this process has become too large to go on.
     pub(crate) growth: Option<Growth>,
+    /// The captured streams of this process.
+    pub(crate) output: Option<WorkerOutput>,
+    /// Whether something is to be done before each item of the present chunk: it has a clock, or
+    /// its output is captured.
+    pub(crate) attends: bool,
     /// Bytes that a result took on average lately, without its table entry.
     pub(crate) bytes_per_result: usize,
 }
@@ -110,6 +116,8 @@ impl WorkerRuntime {
             releases_seen: 0,
             handshake_socket,
             growth: None,
+            output: None,
+            attends: false,
             bytes_per_result: 0,
         }
     }

@@ -5,8 +5,9 @@
 //! address with the stack's range and writes what it finds to the worker's row; then the fault ends
 //! the process. std has such a handler, which a worker starts without.
 //!
-//! Invariant: the handler only loads and stores memory that is never freed, and makes system calls.
-//! The process ends as it would without the handler.
+//! Invariant: the handler only loads and stores memory that is never freed, and makes system calls;
+//! where no stack has overflowed it writes the last line of a captured output. The process ends as
+//! it would without the handler.
 
 use std::{
     cell::UnsafeCell,
@@ -25,6 +26,7 @@ use pool_shm::ForkMark;
 
 use crate::{
     ids::WorkerId,
+    output::flush_last_line,
     stack::{StackRange, switched},
 };
 
@@ -96,6 +98,7 @@ extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     // never freed.
     let watch = unsafe { WATCH.load(Acquire).as_ref() };
     let sent = info.si_code <= 0;
+    let mut overflowed = false;
     // SAFETY: a signal that the kernel sends for a fault has an address.
     let address = || unsafe { info.si_addr() }.addr();
     if let Some(watch) = watch
@@ -106,6 +109,10 @@ extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         && overflows(switched().unwrap_or(watch.range), address(), stack_pointer(context))
     {
         watch.board.note_overflow(watch.worker.index());
+        overflowed = true;
+    }
+    if !overflowed {
+        flush_last_line(info);
     }
     // SAFETY: plain system calls. The default action ends this process when it repeats the access,
     // or when the signal is raised again.

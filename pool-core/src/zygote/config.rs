@@ -8,6 +8,7 @@ use pool_ipc::board::Incarnation;
 
 use crate::{
     ids::WorkerId,
+    output::OutputConfig,
     worker::{WorkerConfig, WorkerStart},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct ZygoteFds {
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
     pub(crate) wake_counter: OwnedFd,
+    /// Those of the output of workers, as its configuration sorts them.
+    pub(crate) output: Vec<OwnedFd>,
     /// Of the segments that the configuration's specification names.
     pub(crate) shared: Vec<OwnedFd>,
 }
@@ -78,15 +81,16 @@ impl ZygoteFds {
     /// The descriptors in the order in which a fresh copy gets them.
     pub(crate) fn in_order(&self) -> Vec<BorrowedFd<'_>> {
         let fixed = [&self.control, &self.board, &self.items, &self.wake_counter];
-        fixed.into_iter().chain(&self.shared).map(AsFd::as_fd).collect()
+        fixed.into_iter().chain(&self.output).chain(&self.shared).map(AsFd::as_fd).collect()
     }
 
     /// The descriptors of a fresh copy, from the order in which it got them.
-    pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
+    pub(crate) fn from_vec(fds: Vec<OwnedFd>, output: OutputConfig) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (control, board) = (fds.next()?, fds.next()?);
         let (items, wake_counter) = (fds.next()?, fds.next()?);
-        Some(Self { control, board, items, wake_counter, shared: fds.collect() })
+        let output = fds.by_ref().take(output.descriptors()).collect();
+        Some(Self { control, board, items, wake_counter, output, shared: fds.collect() })
     }
 }
 

@@ -87,8 +87,8 @@ impl Zygote {
                 self.fds.wake_counter.as_fd(),
                 self.segment_table.handshake_socket().as_fd(),
             ];
-            let shared = self.fds.shared.iter().map(AsFd::as_fd);
-            let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
+            let more = self.fds.output.iter().chain(&self.fds.shared).map(AsFd::as_fd);
+            let fds: Vec<_> = fixed.chain(own).chain(more).collect();
             return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds, &[]);
         }
         if self.mappings.is_none() {
@@ -107,7 +107,10 @@ impl Zygote {
                     [&self.fds.wake_counter, self.segment_table.handshake_socket()]
                         .map(os::take_for_good);
                 self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
-                let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
+                let output =
+                    config.config.output.sort(self.fds.output.iter().map(os::take_for_good));
+                let shared = Vec::new();
+                let fds = WorkerFds { arena, wake_counter, handshake_socket, output, shared };
                 worker::live(config, || Some((self.mappings.clone()?, fds)))
             }
         }

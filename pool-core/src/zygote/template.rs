@@ -48,6 +48,8 @@ pub(crate) struct TemplateArgs {
     pub(crate) items: OwnedFd,
     pub(crate) wake_counter: OwnedFd,
     pub(crate) handshake_socket: OwnedFd,
+    /// Those of the output of workers.
+    pub(crate) output: Vec<OwnedFd>,
     pub(crate) limit: DescriptorLimit,
 }
 
@@ -72,13 +74,16 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
             items,
             wake_counter,
             handshake_socket,
+            output,
             limit,
         } = args;
         limit.restore();
-        let identities =
-            || [&socket, &wake_counter, &handshake_socket].map(|fd| FileId::of(fd.as_fd()));
         #[cfg(feature = "capture-log")]
         capture_logs(&board, &config(WorkerId::FIRST, Incarnation::new(1)).config);
+        let identities = || {
+            let fixed = [&socket, &wake_counter, &handshake_socket].into_iter();
+            fixed.chain(&output).map(|fd| FileId::of(fd.as_fd())).collect::<Vec<_>>()
+        };
         let before = identities();
         let made = make(shared_spec, segment_fds, stack);
         // The user's code has closed one of them, and may have opened another file at its number.
@@ -97,7 +102,8 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
         match made.and_then(mapped) {
             Ok((value, mappings)) => {
                 send(&socket, MessageKind::Ready, 0, &[]);
-                let template = Template { socket, mappings, wake_counter, handshake_socket, value };
+                let template =
+                    Template { socket, mappings, wake_counter, handshake_socket, output, value };
                 while template.handle_orders(&config) {}
             }
             Err(fault) => {
@@ -155,6 +161,7 @@ struct Template {
     mappings: SharedMappings,
     wake_counter: OwnedFd,
     handshake_socket: OwnedFd,
+    output: Vec<OwnedFd>,
     value: SharedValue,
 }
 
@@ -191,7 +198,9 @@ impl Template {
             os::close_for_good(&self.socket);
             let [wake_counter, handshake_socket] =
                 [&self.wake_counter, &self.handshake_socket].map(os::take_for_good);
-            let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
+            let output = config.config.output.sort(self.output.iter().map(os::take_for_good));
+            let shared = Vec::new();
+            let fds = WorkerFds { arena, wake_counter, handshake_socket, output, shared };
             worker::live(config, || Some((self.mappings.clone(), fds)))
         };
         // SAFETY: the process has one thread, as `make` has checked after it made the value, and

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::{Fault, Stage, StartFailure},
     ids::WorkerId,
+    os,
     protocol::Report,
     shared::{SharedConfig, SharedSpec},
 };
@@ -255,6 +256,7 @@ impl Zygote {
             items: clone(&self.fds.items)?,
             wake_counter: clone(&self.fds.wake_counter)?,
             handshake_socket: clone(self.segment_table.handshake_socket())?,
+            output: self.fds.output.iter().map(clone).collect::<nix::Result<_>>()?,
             limit: self.config.workers.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
@@ -265,6 +267,7 @@ impl Zygote {
                 // A worker that comes from here keeps no arena of others alive.
                 self.templates.waiting.clear();
                 self.close_own(&[]);
+                self.fds.output.iter().for_each(os::close_for_good);
                 let zygote = args.zygote;
                 template::live(args, |worker, incarnation| {
                     self.config.worker(worker, incarnation, zygote)

@@ -164,7 +164,7 @@ pub(super) struct Slot {
     pub(super) context_manifest: AtomicU64,
     pub(super) limit: AtomicU64,
     pub(super) grace: AtomicU64,
-    pub(super) _publisher_rest: [AtomicU64; 1],
+    pub(super) first: AtomicU64,
 
     pub(super) progress: AtomicU64,
     pub(super) results: AtomicU64,

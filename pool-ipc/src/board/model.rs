@@ -29,7 +29,7 @@ fn slot() -> Slot {
         context_manifest: zero(),
         limit: zero(),
         grace: zero(),
-        _publisher_rest: std::array::from_fn(|_| zero()),
+        first: zero(),
         progress: zero(),
         results: zero(),
         end: zero(),

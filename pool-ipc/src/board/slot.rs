@@ -25,6 +25,8 @@ const MANIFEST: u64 = 4;
 const CONTEXT_MANIFEST: u64 = 8;
 const LIMITED: u64 = 16;
 const PAST_LIMIT: u64 = 32;
+/// The description says which item of its call the batch begins with.
+const NUMBERED: u64 = 64;
 /// The account has a manifest of results. A bit of the word that says where results begin: no arena
 /// is as large.
 pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
@@ -94,6 +96,9 @@ pub struct Description {
     pub manifest: Option<Manifest>,
     /// The segments that the context's handles need.
     pub context_manifest: Option<Manifest>,
+    /// The position of the batch's first item in the input of its call, for a claimer that has to
+    /// know it.
+    pub first: Option<u64>,
 }
 
 /// How far the items of a chunk have come: one word, two plain stores per item.
@@ -163,6 +168,10 @@ impl Slot {
             self.limit.store(d.limit, Relaxed);
             self.grace.store(d.grace, Relaxed);
         }
+        if let Some(first) = d.first {
+            flags |= NUMBERED;
+            self.first.store(first, Relaxed);
+        }
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
         // The rest is the same for all chunks of a job: a line that claimers have read is left to
@@ -200,6 +209,7 @@ impl Slot {
             context_offset: self.context_offset.load(Relaxed),
             manifest: manifest(MANIFEST, &self.manifest),
             context_manifest: manifest(CONTEXT_MANIFEST, &self.context_manifest),
+            first: if shape & NUMBERED == 0 { None } else { Some(self.first.load(Relaxed)) },
         }
     }
 

@@ -60,6 +60,7 @@ mod nesting;
 mod next_timeout;
 mod options;
 mod order_tasks;
+mod output;
 mod per_item;
 mod pinning;
 mod processes;
@@ -180,6 +181,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         direct::CASES,
         direct_deaths::CASES,
         order_tasks::CASES,
+        output::CASES,
         bounds::CASES,
         arena::CASES,
         worker_state::CASES,
