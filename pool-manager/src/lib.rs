@@ -37,8 +37,14 @@ pub use client::{ManagerClient, Proxy};
 pub use error::Error;
 pub use key::AuthKey;
 pub use manager::Manager;
+/// What starts processes, as a server's own is one.
+#[doc(no_inline)]
+pub use pool_core::{Process, StartMethod, init};
 #[doc(hidden)]
 pub use pool_ipc::wire as __wire;
+/// What values have to be.
+#[doc(no_inline)]
+pub use pool_ipc::{Wire, wire};
 pub use proxies::{
     DictProxy, EventProxy, ListProxy, LockError, LockProxy, ManagedGuard, ManagedPermit,
     NamespaceProxy, QueueProxy, ReentrantLockProxy, SemaphoreProxy, ValueProxy,

@@ -244,7 +244,8 @@ fn random_frames_are_refused_and_cost_nothing() {
         }
         served(&server);
         let grown = resident().saturating_sub(before);
-        assert!(grown < 100 << 10, "{grown} KiB more");
+        println!("{count} frames: {grown} KiB more");
+        assert!(grown < 64 << 10, "{grown} KiB more");
     };
     match count {
         Some(count) => act(count),
