@@ -18,7 +18,7 @@ impl<S, W, E> Builder<S, W, E> {
     /// the workers were stopped: [`WorkerPool::stop_and_join`], [`WorkerPool::terminate`] and the
     /// drop of the pool wait for that up to 5 seconds, [`WorkerPool::flush_logs`] as long as you
     /// like. Where the logger is slower than a worker until
-    /// [`buffer_bytes`](LogCapture::buffer_bytes) are full, the worker waits for 50 ms in all, and
+    /// [`buffer_bytes`](LogCapture::buffer_bytes) are full, the worker waits for 100 ms in all, and
     /// then records are lost, which a record of the target `pool` says and counts.
     ///
     /// The level of this process ([`log::max_level`](https://docs.rs/log)) holds in workers, also

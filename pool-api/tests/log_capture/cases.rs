@@ -91,7 +91,7 @@ fn whole(method: StartMethod) -> Outcome {
     }
     assert!(record.number("worker").is_some_and(|worker| worker < 2));
     assert_eq!(record.number("pid"), Some(u64::from(pid)));
-    assert!((begun..=ended).contains(&record.number("time_unix_nanos").unwrap()));
+    assert!((begun..=ended).contains(&record.number("time_unix_nanos").expect("it is there")));
     Ok(())
 }
 
@@ -114,16 +114,19 @@ fn killed(method: StartMethod) -> Outcome {
     let capture = LogCapture::all().buffer_bytes(64 << 20);
     let pool = builder(method, 2).capture_logs(capture).build()?;
     let results = pool.tasks([COUNT, COUNT]).chunk_size(1).map_results(log_and_die)?;
-    assert!(results.iter().all(|r| matches!(r.as_ref().unwrap_err().cause(), Cause::Death(_))));
+    assert!(
+        results.iter().all(|r| matches!(r.as_ref().expect_err("refused").cause(), Cause::Death(_)))
+    );
     flushed(&pool)?;
     let records = seen.take();
-    let mut pids: Vec<_> = records.iter().map(|seen| seen.number("pid").unwrap()).collect();
+    let mut pids: Vec<_> =
+        records.iter().map(|seen| seen.number("pid").expect("it is there")).collect();
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 2);
     for pid in pids {
         let of_pid = records.iter().filter(|seen| seen.number("pid") == Some(pid));
-        assert!(of_pid.map(|seen| seen.text.parse::<u64>().unwrap()).eq(0..COUNT));
+        assert!(of_pid.map(|seen| seen.text.parse::<u64>().expect("it is there")).eq(0..COUNT));
     }
     // Those that come after them write where they have written.
     pool.map(0..4u8, |n| info!("after {n}"))?;
@@ -238,12 +241,12 @@ fn panics(method: StartMethod) -> Outcome {
 fn uses_the_pool(method: StartMethod) -> Outcome {
     let seen = install();
     assert!(seen.pool.set(capturing(method, 1).build()?).is_ok());
-    let pool = seen.pool.get().unwrap();
+    let pool = seen.pool.get().expect("it is there");
     pool.apply((), |()| info!(target: "uses the pool", "one"))?;
     // The pool is used and stopped by its own logger meanwhile.
     let flushed_at_once = || pool.flush_logs(LIMIT);
     assert!(flushed_at_once()?);
-    assert_eq!(*seen.answers.lock().unwrap(), ["Ok(9) Ok(())"]);
+    assert_eq!(*seen.answers.lock().expect("no panic beside it"), ["Ok(9) Ok(())"]);
     assert_eq!(seen.texts(), ["one"]);
     pool.stop_and_join()?;
     std::process::exit(0); // a static keeps the pool
@@ -266,7 +269,7 @@ fn within_records(method: StartMethod) -> Outcome {
     let seen = install();
     let pool = capturing(method, 1).build()?;
     pool.apply((), |()| info!("{Logs}"))?;
-    let panicked = pool.apply((), |()| info!("{Panics}")).unwrap_err();
+    let panicked = pool.apply((), |()| info!("{Panics}")).expect_err("refused");
     assert!(panicked.to_string().contains("its own"));
     pool.apply((), |()| info!("after"))?;
     flushed(&pool)?;
@@ -362,7 +365,7 @@ fn threads_of_tasks(method: StartMethod) -> Outcome {
     for thread in 0..4 {
         let prefix = format!("{thread} ");
         let of_thread = texts.iter().filter_map(|text| text.strip_prefix(&prefix));
-        assert!(of_thread.map(|n| n.parse::<usize>().unwrap()).eq(0..EACH));
+        assert!(of_thread.map(|n| n.parse::<usize>().expect("it is there")).eq(0..EACH));
     }
     Ok(())
 }
@@ -443,7 +446,7 @@ impl log::Log for Silent {
 
 fn other_logger(method: StartMethod) -> Outcome {
     log::set_logger(&Silent)?;
-    let refused = capturing(method, 1).build().unwrap_err();
+    let refused = capturing(method, 1).build().expect_err("refused");
     assert!(matches!(refused, Error::OtherLogger));
     assert!(refused.to_string().contains("logging::install"));
     assert_eq!(logging::install(Box::new(Silent)), Err(InstallError::OtherLogger));
@@ -462,7 +465,7 @@ fn captured_logger(method: StartMethod) -> Outcome {
             self.0.enabled(metadata)
         }
         fn log(&self, record: &log::Record<'_>) {
-            self.1.lock().unwrap().push(record.args().to_string());
+            self.1.lock().expect("no panic beside it").push(record.args().to_string());
             self.0.log(record);
         }
         fn flush(&self) {}
@@ -476,7 +479,7 @@ fn captured_logger(method: StartMethod) -> Outcome {
     let pool = capturing(method, 1).build()?;
     pool.apply((), |()| info!("captured"))?;
     flushed(&pool)?;
-    assert_eq!(*outer.1.lock().unwrap(), ["captured"]);
+    assert_eq!(*outer.1.lock().expect("no panic beside it"), ["captured"]);
     Ok(())
 }
 
@@ -542,7 +545,7 @@ fn shared_built(method: StartMethod) -> Outcome {
     let mut texts: Vec<_> = records.iter().map(|seen| &*seen.text).collect();
     texts.sort_unstable();
     assert_eq!(texts, ["built 5", "used"]);
-    let built = records.iter().find(|seen| seen.text == "built 5").unwrap();
+    let built = records.iter().find(|seen| seen.text == "built 5").expect("it is there");
     if method == StartMethod::ForkServer {
         assert_eq!(built.value("process"), Some("template"));
     }
@@ -583,7 +586,7 @@ fn manager(method: StartMethod) -> Outcome {
     for unknown in ["d", "b::c", ""] {
         let removed = manager.remove_logger(unknown);
         assert!(matches!(&removed, Err(ManagerError::UnknownLogger(name)) if name == unknown));
-        assert!(removed.unwrap_err().to_string().contains(&format!("{unknown:?}")));
+        assert!(removed.expect_err("refused").to_string().contains(&format!("{unknown:?}")));
     }
     let refused = |added| matches!(added, Err(ManagerError::Failed(Error::InvalidInput(_))));
     assert!(refused(manager.add_logger("")) && refused(manager.add_logger("a\0")));
@@ -628,21 +631,23 @@ fn process(method: StartMethod) -> Outcome {
         seen.into_iter().filter(|seen| seen.target == "app::x").collect()
     };
     let records = own(seen.take());
-    assert!(records.iter().map(|seen| seen.text.parse::<usize>().unwrap()).eq(0..100));
+    assert!(records.iter().map(|seen| seen.text.parse::<usize>().expect("it is there")).eq(0..100));
     if method == StartMethod::Threads {
         return Ok(());
     }
     assert!(records.iter().all(|seen| seen.value("process") == Some("counter")));
     let killed = logging.spawn(log_and_die, 1000)?;
     let pid = killed.pid();
-    let _ = killed.join().unwrap_err();
+    let _ = killed.join().expect_err("refused");
     assert!(seen.take().is_empty(), "another target");
     let all = builder.clone().capture_logs(LogCapture::all());
     let killed = all.spawn(log_and_die, 1000)?;
     assert!(killed.pid() != pid && killed.join().is_err());
     let records = seen.take();
-    assert!(records.iter().map(|seen| seen.text.parse::<usize>().unwrap()).eq(0..1000));
-    let refused = builder.capture_logs("").spawn(count, 1).unwrap_err();
+    assert!(
+        records.iter().map(|seen| seen.text.parse::<usize>().expect("it is there")).eq(0..1000)
+    );
+    let refused = builder.capture_logs("").spawn(count, 1).expect_err("refused");
     assert!(matches!(refused, Error::InvalidInput(_)));
     Ok(())
 }

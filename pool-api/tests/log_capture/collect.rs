@@ -83,11 +83,11 @@ impl Log for Forward {
 
 impl Collect {
     fn add(&self, record: &Record<'_>) {
-        let mut blocks = self.blocks.lock().unwrap();
+        let mut blocks = self.blocks.lock().expect("no panic beside it");
         while blocks.0 {
             blocks.1 = true;
             self.changed.notify_all();
-            blocks = self.changed.wait(blocks).unwrap();
+            blocks = self.changed.wait(blocks).expect("it is there");
         }
         drop(blocks);
         assert!(!self.panics.load(Ordering::SeqCst), "the logger's own");
@@ -95,11 +95,11 @@ impl Collect {
             && record.target() == "uses the pool"
         {
             let answer = format!("{:?} {:?}", pool.apply(3u32, |x| x * x), pool.stop_and_join());
-            self.answers.lock().unwrap().push(answer);
+            self.answers.lock().expect("no panic beside it").push(answer);
         }
         let mut values = Vec::new();
         record.key_values().visit(&mut Pairs(&mut values)).expect("it refuses nothing");
-        self.seen.lock().unwrap().push(Seen {
+        self.seen.lock().expect("no panic beside it").push(Seen {
             level: record.level(),
             target: record.target().to_string(),
             text: record.args().to_string(),
@@ -112,7 +112,7 @@ impl Collect {
 
     /// What it was given until now, but for what pools say of themselves.
     pub(crate) fn take(&self) -> Vec<Seen> {
-        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        let mut seen = std::mem::take(&mut *self.seen.lock().expect("no panic beside it"));
         seen.retain(|seen| seen.target != "pool" || seen.value("lost").is_some());
         seen
     }
@@ -123,13 +123,13 @@ impl Collect {
     }
 
     pub(crate) fn block(&self, on: bool) {
-        *self.blocks.lock().unwrap() = (on, false);
+        *self.blocks.lock().expect("no panic beside it") = (on, false);
         self.changed.notify_all();
     }
 
     /// Waits until the logger blocks.
     pub(crate) fn await_blocked(&self) {
-        let blocks = self.blocks.lock().unwrap();
-        drop(self.changed.wait_while(blocks, |(_, blocked)| !*blocked).unwrap());
+        let blocks = self.blocks.lock().expect("no panic beside it");
+        drop(self.changed.wait_while(blocks, |(_, blocked)| !*blocked).expect("it is there"));
     }
 }

@@ -35,11 +35,11 @@ pub(crate) const CASES: &[Case] = &[
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn told() -> Vec<String> {
-    std::mem::take(&mut *TOLD.lock().unwrap())
+    std::mem::take(&mut *TOLD.lock().expect("no panic beside it"))
 }
 
 fn tell(line: String) {
-    TOLD.lock().unwrap().push(line);
+    TOLD.lock().expect("no panic beside it").push(line);
 }
 
 struct Tells {
@@ -280,9 +280,10 @@ fn types(method: StartMethod) -> Outcome {
     pool.map(0..3u64, |n| tracing::info!(n, i = -1, f = 0.5, b = true, s = "t", d = ?(1, 2)))?;
     flushed(&pool)?;
     let told = told();
-    for n in 0..3 {
+    assert_eq!(told.len(), 3);
+    for (n, told) in told.iter().enumerate() {
         assert_eq!(
-            told[n],
+            *told,
             format!("n u64 {n}, i i64 -1, f f64 0.5, b bool true, s str t, d debug, ")
         );
     }

@@ -14,7 +14,7 @@ use super::area::LogArea;
 use crate::primitive::prefetch_for_writing;
 
 /// How long a writer waits in all for a reader that has not caught up.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a writer sleeps until it looks again whether there is room.
 const NAP: Duration = Duration::from_micros(50);

@@ -33,8 +33,8 @@ static SPANS: LazyLock<Mutex<HashMap<u64, Span>>> = LazyLock::new(Mutex::default
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    /// The spans that this thread is in, the innermost last.
-    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// The spans that this thread is in, the innermost last; beside each, what `captured` says.
+    static ENTERED: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Adds a span; answers with its number.
@@ -70,13 +70,14 @@ pub(super) fn drop_handle(number: u64) -> Option<Span> {
 }
 
 pub(super) fn enter(number: u64) {
-    let _ = ENTERED.try_with(|entered| entered.borrow_mut().push(number));
+    let captured = captured(Some(number));
+    let _ = ENTERED.try_with(|entered| entered.borrow_mut().push((number, captured)));
 }
 
 pub(super) fn exit(number: u64) {
     let _ = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
-        if let Some(at) = entered.iter().rposition(|known| *known == number) {
+        if let Some(at) = entered.iter().rposition(|(known, _)| *known == number) {
             entered.remove(at);
         }
     });
@@ -84,6 +85,15 @@ pub(super) fn exit(number: u64) {
 
 /// The innermost span that this thread is in.
 pub(super) fn current() -> Option<u64> {
+    innermost().map(|(number, _)| number)
+}
+
+/// The innermost captured span that this thread is in; 0: none.
+pub(super) fn current_captured() -> u64 {
+    innermost().map_or(0, |(_, captured)| captured)
+}
+
+fn innermost() -> Option<(u64, u64)> {
     ENTERED.try_with(|entered| entered.borrow().last().copied()).ok().flatten()
 }
 

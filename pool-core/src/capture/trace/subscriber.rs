@@ -171,9 +171,11 @@ impl Subscriber for WorkerSubscriber {
             }
             return;
         };
-        let span =
-            if event.is_contextual() { spans::current() } else { event.parent().map(Id::into_u64) };
-        let span = spans::captured(span);
+        let span = if event.is_contextual() {
+            spans::current_captured()
+        } else {
+            spans::captured(event.parent().map(Id::into_u64))
+        };
         hand_over(origin, EVENT, Some(metadata), |encoding| {
             encoding.value(NUMBER, Tag::U64, &span.to_le_bytes());
             event.record(&mut Fields { encoding, seen: None });
