@@ -14,8 +14,8 @@ use std::{
 
 use deadline::within_a_minute;
 use pool_manager::{
-    Address, AuthKey, Client, DictProxy, Error, ListProxy, LockError, Manager, ManagerClient,
-    Proxy, QueueProxy, manager,
+    Address, AuthKey, Client, DictProxy, Error, EventProxy, ListProxy, LockError, Manager,
+    ManagerClient, Proxy, QueueProxy, manager,
 };
 
 #[test]
@@ -448,5 +448,47 @@ fn a_reply_that_is_too_large_ends_no_session() {
         let none = client.connect_manager(connections.address());
         assert!(matches!(none, Err(Error::ServerFull)), "{none:?}");
         connections.ping().unwrap();
+    });
+}
+
+manager! {
+    /// Does not end.
+    trait Endless => EndlessProxy {
+        fn run(&self, begun: EventProxy);
+    }
+}
+
+struct Loop;
+
+impl Endless for Loop {
+    fn run(&self, begun: EventProxy) {
+        begun.set().expect("the server is there");
+        loop {
+            thread::park();
+        }
+    }
+}
+
+#[test]
+fn a_method_that_does_not_end_holds_no_shutdown_up() {
+    within_a_minute(|| {
+        let builder = Manager::builder()
+            .start_method(pool_core::StartMethod::Spawn)
+            .shutdown_timeout(Duration::from_millis(20));
+        let manager = builder
+            .start_with(|server| {
+                server.register::<EndlessProxy, ()>(|()| Box::new(Loop)).serve();
+            })
+            .unwrap();
+        let endless: EndlessProxy = manager.create(()).unwrap();
+        let begun = manager.event().unwrap();
+        let caller = thread::spawn({
+            let begun = begun.clone();
+            move || endless.run(begun).unwrap_err()
+        });
+        begun.wait().unwrap();
+        manager.shutdown().unwrap();
+        let end = caller.join().unwrap();
+        assert!(matches!(end, Error::Disconnected), "{end:?}");
     });
 }
