@@ -1,5 +1,5 @@
-//! Output of tasks that is captured: whose it is, whole and in order, whoever wrote it and however
-//! the task ended.
+//! Output of tasks that is captured: whole, in order, and by item, whether Rust code, the C library
+//! or a child program wrote it, and however the task ended.
 
 use std::{
     fs,
@@ -391,7 +391,7 @@ fn processes(method: StartMethod) -> Outcome {
     let builder = Process::builder().start_method(method).stdout(Output::File(file.path().into()));
     builder.stderr(Output::Null).spawn(|n: u32| println!("line {n}"), 7)?.join()?;
     assert_eq!(fs::read_to_string(file.path())?, "line 7\n");
-    // One that runs on is read although no one waits for it.
+    // Its pipe is read although this process only waits for its end.
     let builder = Process::builder().start_method(method).stdout(Output::Capture);
     let mut much = builder.spawn(|()| (0..50_000).for_each(|n| println!("many lines, {n}")), ())?;
     much.join_timeout(Duration::from_secs(60))?;
