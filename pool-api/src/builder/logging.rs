@@ -18,8 +18,8 @@ impl<S, W, E> Builder<S, W, E> {
     /// the workers were stopped: [`WorkerPool::stop_and_join`], [`WorkerPool::terminate`] and the
     /// drop of the pool wait for that up to 5 seconds, [`WorkerPool::flush_logs`] as long as you
     /// like. Where the logger is slower than a worker until
-    /// [`buffer_bytes`](LogCapture::buffer_bytes) are full, the worker waits for 100 ms in all, and
-    /// then records are lost, which a record of the target `pool` says and counts.
+    /// [`buffer_bytes`](LogCapture::buffer_bytes) are full, the worker waits for it, 100 ms at
+    /// most, and then records are lost, which a record of the target `pool` says and counts.
     ///
     /// The level of this process ([`log::max_level`](https://docs.rs/log)) holds in workers, also
     /// where it changes later; the filters of the logger apply here.

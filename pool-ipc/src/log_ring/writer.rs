@@ -1,9 +1,8 @@
 //! The writing end of a log ring.
 //!
 //! Invariant: a record is handed over as a whole or counted as lost. A writer that finds the ring
-//! full waits for room, at most [`PATIENCE`] in all until the reader has caught up with half a
-//! ring; so a reader that stands still costs a writer that time once, and one that is slower than
-//! its writer a small part of the writer's time.
+//! full waits until the reader has caught up with half of it, at most [`PATIENCE`]. A reader that
+//! is not so far by then costs the writer no further time until it is, and records are lost.
 
 use std::{
     sync::atomic::Ordering,
@@ -120,8 +119,8 @@ impl LogWriter {
             self.area.wake_for(u64::MAX);
             std::thread::sleep(NAP);
             self.patience = self.patience.saturating_sub(before.elapsed());
-            let unread = self.unread();
-            if unread <= size && size - unread >= need {
+            // Half a ring at once: a place for one record would be waited for with each record.
+            if self.unread() <= size / 2 {
                 return true;
             }
             // A machine that was suspended meanwhile is no reason to wait longer.
@@ -129,7 +128,8 @@ impl LogWriter {
                 self.patience = Duration::ZERO;
             }
         }
-        false
+        let unread = self.unread();
+        unread <= size && size - unread >= need
     }
 
     fn unread(&mut self) -> u64 {
