@@ -31,6 +31,7 @@ pub(super) struct LogCapture {
 
 impl LogArea {
     /// The memory behind a board with so many bytes.
+    #[cfg_attr(not(feature = "capture-log"), allow(unused_variables))]
     pub(super) fn of(plan: &PoolConfig, board: usize) -> Self {
         Self {
             board,
