@@ -5,8 +5,9 @@ mod deadline;
 
 use std::{
     sync::{
-        Arc, Barrier,
+        Arc, Barrier, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -490,5 +491,63 @@ fn a_method_that_does_not_end_holds_no_shutdown_up() {
         manager.shutdown().unwrap();
         let end = caller.join().unwrap();
         assert!(matches!(end, Error::Disconnected), "{end:?}");
+    });
+}
+
+manager! {
+    /// Says that it is dropped, and waits or panics then.
+    trait Loud => LoudProxy {
+        fn touch(&self);
+    }
+}
+
+struct Drops {
+    panics: bool,
+    says: mpsc::Sender<()>,
+    goes_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Loud for Drops {
+    fn touch(&self) {}
+}
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        let _ = self.says.send(());
+        assert!(!self.panics, "it is dropped");
+        let _ = self.goes_on.get_mut().unwrap().recv();
+    }
+}
+
+#[test]
+fn the_drop_of_an_own_type_may_take_long_and_may_panic() {
+    within_a_minute(|| {
+        let (says, said) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let goes_on = Mutex::new(Some(goes_on));
+        let builder = Manager::builder().register::<LoudProxy, bool>(move |panics| {
+            let none = mpsc::channel().1;
+            let waits = if panics { None } else { goes_on.lock().unwrap().take() };
+            let goes_on = waits.unwrap_or(none);
+            Box::new(Drops { panics, says: says.clone(), goes_on: Mutex::new(goes_on) })
+        });
+        let manager = builder.in_thread().unwrap();
+        let lock = manager.lock().unwrap();
+        let guard = lock.lock().unwrap();
+        for _ in 0..3 {
+            drop(manager.create::<LoudProxy>(true).unwrap());
+            said.recv().unwrap();
+        }
+        drop(manager.create::<LoudProxy>(false).unwrap());
+        said.recv().unwrap();
+        // The drop has returned, and the object's own still waits.
+        go_on.send(()).unwrap();
+        let held = lock.lock_timeout(Duration::from_millis(1)).unwrap_err();
+        assert!(
+            matches!(held, LockError::Failed(Error::WouldDeadlock | Error::TimedOut)),
+            "{held:?}"
+        );
+        drop(guard);
+        drop(lock.try_lock().unwrap());
     });
 }

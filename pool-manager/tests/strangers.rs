@@ -40,6 +40,22 @@ fn meet(
 }
 
 #[test]
+fn a_limit_of_accept_holds_for_each_of_many_threads() {
+    within_a_minute(|| {
+        let listener = Listener::bind(&Address::unique().unwrap()).unwrap();
+        thread::scope(|scope| {
+            let accept = || listener.accept_timeout(Duration::from_millis(300));
+            let all: Vec<_> = (0..24).map(|_| scope.spawn(accept)).collect();
+            let client = Client::connect(listener.address()).unwrap();
+            let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+            let late = |one: &&Result<_, Error>| matches!(one, Err(Error::TimedOut));
+            assert_eq!(all.iter().filter(late).count(), 23);
+            drop(client);
+        });
+    });
+}
+
+#[test]
 fn only_the_right_key_connects() {
     within_a_minute(|| {
         let addresses = [tcp(), Address::unique().unwrap()];

@@ -260,15 +260,19 @@ impl Collector {
                 }
             }
             let counts = [
-                (reader.take_lost(), "were lost, for the logger was slower than the worker"),
-                (reader.take_dropped(), "were dropped: made within another record, or too long"),
-                (unreadable, "were no records, so the memory of the ring was overwritten"),
+                (reader.take_lost(), "records lost, for the logger was slower than the worker"),
+                (reader.take_dropped(), "records dropped: made within another record, or too long"),
+                (unreadable, "records unreadable, so the memory of the ring was overwritten"),
             ];
             for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
                 any = true;
-                let noun = if count == 1 { "record" } else { "records" };
+                let text = format!("{count} {what}");
                 let values = [("lost".into(), Value::U64(count))];
-                deliver::say(place, None, &format!("{count} {noun} {what}"), &values);
+                deliver::say(place, None, &text, &values);
+                #[cfg(feature = "capture-tracing")]
+                if log::max_level() < log::LevelFilter::Warn {
+                    trace::Traces::say(&self.target, &format!("{place}: {text}"));
+                }
             }
         }
         Some(any)
@@ -325,7 +329,9 @@ impl Driven for Collector {
     }
 
     fn no_driver(&self, _: Error) {
-        // The next set of workers tries again; a flush waits no longer than its limit.
+        // The next set of workers tries again; no flush waits for this one.
+        lock(&self.progress).is_over = true;
+        self.changed.notify_all();
     }
 }
 

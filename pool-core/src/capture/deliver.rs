@@ -3,6 +3,8 @@
 //! Invariant: the parent's own filters apply, its level and what its logger has enabled, at the
 //! time of the delivery. A panic of the logger costs that record and nothing else.
 
+use std::fmt;
+
 use log::{Level, Metadata, Record, kv};
 
 #[cfg(feature = "capture-tracing")]
@@ -23,6 +25,15 @@ pub(super) enum Place<'n> {
     Worker(u32),
     /// A process that has no worker id; its name.
     Process(&'n str),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(worker) => write!(f, "worker {worker}"),
+            Self::Process(name) => write!(f, "process {name}"),
+        }
+    }
 }
 
 /// Gives what the bytes say to the logger; `false` if they say nothing.
@@ -85,21 +96,14 @@ pub(super) fn say(
 ) {
     let metadata = Metadata::builder().level(Level::Warn).target(POOL).build();
     let values = Values { own, record: None, place, pid };
-    quietly(|| match place {
-        Place::Worker(worker) => give(
+    quietly(|| {
+        give(
             &Record::builder()
                 .metadata(metadata)
-                .args(format_args!("worker {worker}: {text}"))
+                .args(format_args!("{place}: {text}"))
                 .key_values(&values)
                 .build(),
-        ),
-        Place::Process(name) => give(
-            &Record::builder()
-                .metadata(metadata)
-                .args(format_args!("process {name}: {text}"))
-                .key_values(&values)
-                .build(),
-        ),
+        );
     });
 }
 

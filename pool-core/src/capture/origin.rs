@@ -57,6 +57,8 @@ pub(super) fn current() -> Option<&'static Origin> {
 /// Makes this process capture from now on.
 pub(super) fn set_current(origin: Origin) -> &'static Origin {
     let origin = Box::leak(Box::new(origin)); // it lives as long as the process
+    // This process may have been forked while the thread was at a record.
+    IS_AT_A_RECORD.set(false);
     // Release: pairs with the Acquire in `current`.
     CURRENT.store(origin, Ordering::Release);
     origin

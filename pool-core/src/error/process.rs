@@ -70,9 +70,9 @@ impl fmt::Display for ProcessError {
             Cause::Panic { .. } => write!(f, " {cause}"),
             cause => write!(f, ": {cause}"),
         }?;
-        match self.output() {
-            Some(output) if f.alternate() => output.fmt_last_lines(f),
-            _ => Ok(()),
+        match f.alternate().then(|| self.output()).flatten() {
+            Some(output) => output.fmt_last_lines(f),
+            None => Ok(()),
         }
     }
 }

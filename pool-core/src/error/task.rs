@@ -309,9 +309,10 @@ impl fmt::Display for TaskError {
         if self.tries > 1 {
             write!(f, "; it was tried {} times", self.tries)?;
         }
-        match self.output() {
-            Some(output) if f.alternate() => output.fmt_last_lines(f),
-            _ => Ok(()),
+        // (The output may have to be waited for.)
+        match f.alternate().then(|| self.output()).flatten() {
+            Some(output) => output.fmt_last_lines(f),
+            None => Ok(()),
         }
     }
 }

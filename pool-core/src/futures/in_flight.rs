@@ -18,8 +18,8 @@ use crate::{
 /// One call in this many is timed.
 const TIMED: u64 = 8;
 /// How long other calls stay behind the one that a thread sends from the line: its encoding is the
-/// user's code, which may wait for them.
-const LINE_HELD_FOR: Duration = Duration::from_millis(10);
+/// user's code, which may wait for them. (Several ticks of the coarse clock.)
+const LINE_HELD_FOR: Duration = Duration::from_millis(25);
 
 /// Calls that wait to be sent, first come first.
 pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;

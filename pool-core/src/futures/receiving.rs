@@ -44,7 +44,7 @@ impl ProcessQueue {
     pub(super) fn work(&self, poll: bool, idle: bool) {
         self.answer(poll, idle);
         let session = &self.allocator.session;
-        if session.knows_endpoints() && lock(&self.in_flight).under_way() == 0 {
+        if session.reports_matter() && lock(&self.in_flight).under_way() == 0 {
             session.watch_while_idle();
         }
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {

@@ -126,6 +126,11 @@ impl Capture {
         lock(&self.shared).records.ask(incarnation, failed)
     }
 
+    /// Whether any output was asked for that is known with the end of its worker.
+    pub(crate) fn waits_for_ends(&self) -> bool {
+        lock(&self.shared).records.wait_for_ends()
+    }
+
     /// Has the pipes of a worker emptied and closed, which was reaped.
     pub(crate) fn ended(&self, incarnation: Incarnation) {
         lock(&self.shared).ended.push(incarnation);
@@ -152,7 +157,11 @@ impl Capture {
     pub(crate) fn finish(&self) {
         lock(&self.shared).all_ended = true;
         self.read_to_the_end();
-        lock(&self.shared).records.give_up();
+        let mut shared = lock(&self.shared);
+        // A thread that a fork had paused, and that starts again only now, ends at once.
+        shared.closed = true;
+        shared.records.give_up();
+        drop(shared);
         if let Some(delivery) = &self.delivery {
             delivery.close();
         }

@@ -52,6 +52,11 @@ struct Queue {
     closed: bool,
 }
 
+/// What an event counts as: a short one takes memory, too.
+fn bytes_of(event: &OutputEvent) -> usize {
+    event.bytes.len() + size_of::<OutputEvent>()
+}
+
 impl Delivery {
     /// A delivery if there is anything to call.
     pub(super) fn new(plan: &OutputPlan) -> Option<Arc<Self>> {
@@ -89,7 +94,7 @@ impl Delivery {
             let waited = self.changed.wait_timeout(queue, SLICE);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        queue.bytes += event.bytes.len();
+        queue.bytes += bytes_of(&event);
         let dropped = mem::take(&mut queue.dropped);
         queue.events.push_back(OutputEvent { dropped, ..event });
         drop(queue);
@@ -158,7 +163,7 @@ impl Driven for Delivery {
         let mut queue = lock(&self.queue);
         while !leave() {
             if let Some(event) = queue.events.pop_front() {
-                queue.bytes -= event.bytes.len();
+                queue.bytes -= bytes_of(&event);
                 queue.calling = true;
                 drop(queue);
                 self.deliver(&event);

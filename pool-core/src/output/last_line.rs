@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::os;
+use crate::{os, panic::silently};
 
 /// The process whose standard output is captured. Relaxed: it is set before the first task, in the
 /// thread that runs the handlers.
@@ -27,8 +27,8 @@ pub(super) fn keep_last_line() -> nix::Result<()> {
     for signal in [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL] {
         // SAFETY: the handler may be called wherever the program aborts, see `flush_last_line`.
         let before = unsafe { sigaction(signal, &action) }?;
-        if !matches!(before.handler(), SigHandler::SigDfl | SigHandler::SigIgn) {
-            // SAFETY: the very action that was in force: the user's own.
+        if !matches!(before.handler(), SigHandler::SigDfl) {
+            // SAFETY: the very action that was in force: the user's own, or that it is ignored.
             unsafe { sigaction(signal, &before) }?;
         }
     }
@@ -36,15 +36,12 @@ pub(super) fn keep_last_line() -> nix::Result<()> {
 }
 
 /// The handler of signals that end this process. It was reset when it was called, so the process
-/// ends as soon as `abort` goes on, the access is repeated, or the signal is raised again.
+/// ends by the signal that is raised again, which is blocked here and comes when the handler
+/// returns, if the fault does not come first.
 extern "C" fn flush_and_end(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the kernel passes it to a handler of this kind.
     flush_last_line(unsafe { &*info });
-    if signal == libc::SIGABRT {
-        return; // `abort` raises it again
-    }
-    // SAFETY: a plain call. The signal is blocked here, so it comes when the handler returns, if
-    // the fault does not come first.
+    // SAFETY: a plain call. (Not only `abort` sends SIGABRT, and only it would raise it again.)
     unsafe { libc::raise(signal) };
 }
 
@@ -55,8 +52,9 @@ extern "C" fn flush_and_end(signal: i32, info: *mut libc::siginfo_t, _: *mut lib
 ///
 /// An `abort` runs its handler as any function calls another one, so std's stream is in a state
 /// that safe code may find it in: its lock is this thread's if it is taken, and a `RefCell` says
-/// whether it is in use, which is a panic that is caught here. Behind a fault there was undefined
-/// behaviour already.
+/// whether it is in use, which is a panic that is caught here. That is so behind a fault as well,
+/// also one inside of std's own copy into the stream. The panic hook is told to do nothing, since
+/// it is the user's code, and this stack is small.
 pub(crate) fn flush_last_line(info: &libc::siginfo_t) {
     let own = os::process_id();
     // SAFETY: a signal of a process has its sender's id.
@@ -68,5 +66,7 @@ pub(crate) fn flush_last_line(info: &libc::siginfo_t) {
     if !from_here || OWNER.load(Relaxed) != own || os::has_one_thread() != Some(true) {
         return;
     }
-    let _ = catch_unwind(AssertUnwindSafe(|| io::stdout().flush()));
+    silently(|| {
+        let _ = catch_unwind(AssertUnwindSafe(|| io::stdout().flush()));
+    });
 }

@@ -44,6 +44,11 @@ pub(super) struct Records {
     awaited: Vec<(Incarnation, Failed, LateOutput)>,
 }
 
+/// What an output counts as: an empty one takes memory, too.
+fn bytes_of(output: &TaskOutput) -> usize {
+    output.len() + 128
+}
+
 impl Records {
     /// The output of a failed item, which is there or will be.
     pub(super) fn ask(&mut self, incarnation: Incarnation, failed: Failed) -> LateOutput {
@@ -53,13 +58,18 @@ impl Records {
         match self.kept.iter().position(|(of, at, _)| is_it(of, at)) {
             Some(at) => {
                 if let Some((_, _, output)) = self.kept.remove(at) {
-                    self.bytes -= output.len();
+                    self.bytes -= bytes_of(&output);
                     late.fill(output);
                 }
             }
             None => self.awaited.push((incarnation, failed, late.clone())),
         }
         late
+    }
+
+    /// Whether any output was asked for that is known with the end of its worker.
+    pub(super) fn wait_for_ends(&self) -> bool {
+        self.awaited.iter().any(|(_, failed, _)| *failed == Failed::Last)
     }
 
     /// Notes the output of an item that has failed.
@@ -77,11 +87,11 @@ impl Records {
             asked.iter().for_each(|(_, _, late)| late.fill(output.clone()));
             return;
         }
-        self.bytes += output.len();
+        self.bytes += bytes_of(&output);
         self.kept.push_back((incarnation, position, output));
         while self.bytes > MOST_BYTES && self.kept.len() > 1 {
             if let Some((_, _, oldest)) = self.kept.pop_front() {
-                self.bytes -= oldest.len();
+                self.bytes -= bytes_of(&oldest);
             }
         }
     }
@@ -93,7 +103,7 @@ impl Records {
             late.fill(if failed == Failed::Last { last.clone() } else { TaskOutput::default() });
         }
         self.kept.retain(|(of, ..)| *of != incarnation);
-        self.bytes = self.kept.iter().map(|(_, _, output)| output.len()).sum();
+        self.bytes = self.kept.iter().map(|(_, _, output)| bytes_of(output)).sum();
     }
 
     /// Fills in all that is asked for: nothing is read any more.

@@ -32,6 +32,8 @@ struct Seen {
 
 static HOOK: Once = Once::new();
 static QUIET: AtomicBool = AtomicBool::new(false);
+/// Whether the hook does nothing at all: the handler of a signal runs.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Wraps the panic hook so that it notes the location of tasks' panics. `quiet`: this is a worker
 /// process, which prints nothing for them.
@@ -48,6 +50,9 @@ pub(crate) fn learn_locations(quiet: bool) {
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            if SILENT.load(Ordering::Relaxed) {
+                return;
+            }
             let in_task = IN_TASK.try_with(Cell::get).unwrap_or(false);
             if in_task {
                 let seen = Seen {
@@ -69,6 +74,14 @@ pub(crate) fn learn_locations(quiet: bool) {
 /// Has the hook print tasks' panics: this process was forked from a worker perhaps, and is none.
 pub(crate) fn print_panics() {
     QUIET.store(false, Ordering::Relaxed);
+}
+
+/// Runs `act` in the handler of a signal by which this process ends, which has one thread; the hook
+/// does nothing for its panics.
+pub(crate) fn silently(act: impl FnOnce()) {
+    SILENT.store(true, Ordering::Relaxed);
+    act();
+    SILENT.store(false, Ordering::Relaxed);
 }
 
 /// Runs `act`, whose panics count as a task's.

@@ -11,5 +11,7 @@ mod exit;
 
 #[cfg(test)]
 pub(crate) use backtrace::CALLERS;
-pub(crate) use catch::{drop_quietly, in_task, learn_locations, print_panics, quietly, take_panic};
+pub(crate) use catch::{
+    drop_quietly, in_task, learn_locations, print_panics, quietly, silently, take_panic,
+};
 pub(crate) use exit::{end_quietly, exit};

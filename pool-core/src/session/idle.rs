@@ -1,8 +1,9 @@
-//! Reads what the zygote reports while no call is under way, where endpoints of channels wait for
-//! that.
+//! Reads what the zygote reports while no call is under way, where endpoints of channels or outputs
+//! of failed items wait for that.
 //!
-//! Invariant: as long as items or results of ended calls may keep endpoints, a thread looks once in
-//! a while (`idle_watch.rs`). Otherwise reports wait for the next call, and cost nothing.
+//! Invariant: as long as items or results of ended calls may keep endpoints, or an error waits for
+//! the output of a worker that is to end, a thread looks once in a while (`idle_watch.rs`).
+//! Otherwise reports wait for the next call, and cost nothing.
 
 use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
 
@@ -20,29 +21,31 @@ impl Session {
     pub(crate) fn note_results_with(&self, ids: &[SegmentId]) {
         if ids.iter().any(|id| id.is_presence()) {
             // Relaxed: a hint, and the lock orders the rest.
-            self.knows_endpoints.store(true, Relaxed);
+            self.reports_matter.store(true, Relaxed);
             self.lock().endpoints_came = true;
         }
     }
 
-    /// Sees to it that reports are read while no call is under way, if endpoints wait for them.
+    /// Sees to it that reports are read while no call is under way, if anything waits for them.
     pub(crate) fn watch_while_idle(self: &Arc<Self>) {
-        if !self.knows_endpoints() || self.is_foreign() || !self.has_endpoints() {
+        if !self.reports_matter() || self.is_foreign() || !self.waits_for_reports() {
             return;
         }
         // Without a thread the next call reads them.
         let _ = self.begin_idle_watch();
     }
 
-    /// Whether any endpoint of a channel has gone to a worker or come from one.
+    /// Whether reports may have to be read while no call is under way.
     #[inline]
-    pub(crate) fn knows_endpoints(&self) -> bool {
-        self.knows_endpoints.load(Relaxed)
+    pub(crate) fn reports_matter(&self) -> bool {
+        self.reports_matter.load(Relaxed)
     }
 
-    fn has_endpoints(&self) -> bool {
+    fn waits_for_reports(&self) -> bool {
         let state = self.lock();
-        state.endpoints_came || state.on_the_way.any_presence()
+        let waits_for_output =
+            || self.output.as_ref().is_some_and(|capture| capture.waits_for_ends());
+        state.endpoints_came || state.on_the_way.any_presence() || waits_for_output()
     }
 
     fn begin_idle_watch(self: &Arc<Self>) -> Result<(), Error> {

@@ -135,7 +135,7 @@ impl Session {
             renewable: AtomicBool::new(false),
             wake_counter_is_lost: AtomicBool::new(false),
             failures: AtomicU64::new(0),
-            knows_endpoints: AtomicBool::new(false),
+            reports_matter: AtomicBool::new(false),
             idle: Mutex::default(),
             state: Mutex::new(SessionState {
                 engine: Engine::new(plan.n_jobs, slots).counting_from(plan.first_serial),

@@ -3,6 +3,8 @@
 //! Invariant: nothing is waited for here. An output is asked for before the engine is told of the
 //! failure, and found again where the engine's delivery becomes an error, under the same lock.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use pool_ipc::board::{Incarnation, SlotIndex};
 
 use super::state::{Session, SessionState};
@@ -38,7 +40,11 @@ impl Session {
         let position = chunk.start.saturating_add(finished);
         let failed = match last {
             LastItem::Failed => Failed::Item(Position { slot: slot.index() as u32, position }),
-            LastItem::WithWorker => Failed::Last,
+            LastItem::WithWorker => {
+                // Relaxed: a hint, and the session's lock orders the rest.
+                self.reports_matter.store(true, Relaxed);
+                Failed::Last
+            }
         };
         let (job, item) = (chunk.job, chunk.first.after(position as usize));
         state.outputs.push((job, item, capture.output_of(incarnation, failed)));

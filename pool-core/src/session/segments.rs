@@ -27,7 +27,7 @@ impl Session {
     pub(super) fn note_endpoints(&self, (_, segments): &Carried) {
         if segments.iter().any(SharedSegment::is_presence) {
             // Relaxed: a hint, and the session's lock orders the rest.
-            self.knows_endpoints.store(true, Relaxed);
+            self.reports_matter.store(true, Relaxed);
         }
     }
 

@@ -96,8 +96,9 @@ pub(crate) struct Session {
     pub(super) renewable: AtomicBool,
     /// How often calls were told that they cannot go on.
     pub(super) failures: AtomicU64,
-    /// Whether any endpoint of a channel has gone to a worker or come from one.
-    pub(super) knows_endpoints: AtomicBool,
+    /// Whether any endpoint of a channel has gone to a worker or come from one, or the output of a
+    /// worker's end was asked for.
+    pub(super) reports_matter: AtomicBool,
     /// What has it looked at while no call is under way.
     pub(super) idle: Mutex<Option<IdleWatch>>,
 }

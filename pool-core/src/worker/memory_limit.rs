@@ -55,9 +55,9 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, worker: WorkerId) -> io::R
     Ok(())
 }
 
-/// The handler of SIGABRT: notes on the board that memory was refused. `abort` goes on when it
-/// returns.
-extern "C" fn note_down(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+/// The handler of SIGABRT: notes on the board that memory was refused. The process ends by the
+/// signal that it raises once more.
+extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the pointer is null, or leads to a note that was complete when it was stored and is
     // never freed.
     let note = unsafe { ABORT_NOTE.load(Acquire).as_ref() };
@@ -70,6 +70,12 @@ extern "C" fn note_down(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void
     }
     // SAFETY: the kernel passes it to a handler of this kind.
     flush_last_line(unsafe { &*info });
+    // SAFETY: plain system calls. (Not only `abort` sends the signal, and only `abort` would raise
+    // it again.)
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
 }
 
 /// Least time between two looks, each after a task: a look costs about a hundredth of that.

@@ -159,9 +159,12 @@ impl ManagerClient {
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`]; [`Error::NoSuchObject`] for an object of another server; those of a
+    /// [`Error::InvalidInput`] for an empty name; [`Error::NameTaken`]; [`Error::NoSuchObject`] for an object of another server; those of a
     /// connection.
     pub fn publish<P: Proxy>(&self, name: &str, proxy: &P) -> Result<(), Error> {
+        if name.is_empty() {
+            return Err(Error::InvalidInput("publish: the name is empty".to_string()));
+        }
         if proxy.raw().server_id() != self.server().id {
             return Err(Error::NoSuchObject);
         }

@@ -195,11 +195,12 @@ impl Session {
         Ok(connection)
     }
 
-    /// A connection has failed. With it the session ends, unless only a reply was too large.
+    /// A connection has failed. With it the session ends, unless only a reply was too large, or did
+    /// not come in the time that a drop has for it.
     fn failed(&self, error: &Error) {
-        let is_only_large = matches!(error, Error::TooLarge { .. });
+        let is_unread = matches!(error, Error::TooLarge { .. } | Error::TimedOut);
         // The server ends a session with its last connection: this one still counts.
-        if is_only_large && let Ok(connection) = self.join() {
+        if is_unread && let Ok(connection) = self.join() {
             self.put_back(connection);
         } else {
             self.set_broken();
@@ -276,8 +277,8 @@ impl Session {
         self.finish(SERVER, server::RELEASE, &body);
     }
 
-    /// A call from a drop, which waits for the server for a second at most. The session of a server
-    /// that takes longer ends.
+    /// A call from a drop, which waits for the reply for a second at most. The session of a server
+    /// that opens no other connection then either ends.
     pub(crate) fn finish(&self, object: u64, method: u32, body: &Body) {
         if self.is_usable() {
             let deadline = Instant::now() + DROP_LIMIT;

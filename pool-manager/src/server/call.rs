@@ -15,7 +15,7 @@ use std::{
 use super::{
     dict::Dict,
     event::Event,
-    item::Item,
+    item::{DropsLater, Item},
     list::List,
     lock::Lock,
     queue::Queue,
@@ -115,6 +115,8 @@ pub(super) fn answer(
     waker: &mut Option<Arc<Waker>>,
     frame: Frame,
 ) -> Result<(), Error> {
+    // The `Drop` of an own type may take long: the client has its reply before.
+    let _drops_later = DropsLater::begin();
     let stream = connection.stream().clone();
     let head = frame.head;
     let mut caller = Caller { shared, session, stream: &stream, waker, object: None };

@@ -153,11 +153,16 @@ fn accept_all(shared: &Arc<Shared>, socket: &Socket) -> Vec<JoinHandle<()>> {
             continue;
         }
         threads.retain(|thread| !thread.is_finished());
-        let Ok(stream) = socket.accept() else {
-            // Most likely there are no descriptors left: those without a handshake give theirs up.
-            while end_oldest(shared, 0) {}
-            thread::park_timeout(Duration::from_millis(5));
-            continue;
+        let stream = match socket.try_accept() {
+            Ok(Some(stream)) => stream,
+            Ok(None) => continue, // its client has gone
+            Err(_) => {
+                // Most likely there are no descriptors left: those without a handshake give theirs
+                // up.
+                while end_oldest(shared, 0) {}
+                thread::park_timeout(Duration::from_millis(5));
+                continue;
+            }
         };
         let stream = Arc::new(stream);
         end_oldest(shared, shared.limits.max_unauthenticated);

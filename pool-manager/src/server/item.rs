@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
 };
 
@@ -55,24 +56,42 @@ thread_local! {
     static ENDED: RefCell<Option<Vec<Arc<dyn Object>>>> = const { RefCell::new(None) };
 }
 
-/// Drops objects whose last reference is gone. What they held goes the same way, one after the
-/// other, since a chain of them may be longer than a stack is deep.
+/// While it lives, objects whose last reference is gone wait; with it they are dropped. What they
+/// held goes the same way, one after the other, since a chain of them may be longer than a stack is
+/// deep. A panic of an own type's `Drop` goes no further.
+pub(super) struct DropsLater {
+    is_outermost: bool,
+}
+
+impl DropsLater {
+    pub(super) fn begin() -> Self {
+        let begin = |ended: &mut Option<_>| {
+            let is_outermost = ended.is_none();
+            ended.get_or_insert_default();
+            is_outermost
+        };
+        Self { is_outermost: ENDED.with_borrow_mut(begin) }
+    }
+}
+
+impl Drop for DropsLater {
+    fn drop(&mut self) {
+        if !self.is_outermost {
+            return;
+        }
+        let next = || ENDED.with_borrow_mut(|ended| ended.as_mut().and_then(Vec::pop));
+        while let Some(object) = next() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(object))) {
+                // Its own `Drop` may panic, too.
+                std::mem::forget(payload);
+            }
+        }
+        ENDED.set(None);
+    }
+}
+
+/// Drops objects whose last reference is gone, now or with the [`DropsLater`] of this thread.
 pub(super) fn drop_all(objects: Vec<Arc<dyn Object>>) {
-    let is_running = ENDED.with_borrow_mut(|ended| match ended {
-        Some(ended) => {
-            ended.extend(objects);
-            true
-        }
-        None => {
-            *ended = Some(objects);
-            false
-        }
-    });
-    if is_running {
-        return;
-    }
-    while let Some(object) = ENDED.with_borrow_mut(|ended| ended.as_mut().and_then(Vec::pop)) {
-        drop(object);
-    }
-    ENDED.set(None);
+    let _now = DropsLater::begin();
+    ENDED.with_borrow_mut(|ended| ended.get_or_insert_default().extend(objects));
 }

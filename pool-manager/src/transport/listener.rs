@@ -59,7 +59,7 @@ impl Listener {
     /// [`Error::Malformed`], [`Error::Disconnected`] and [`Error::HandshakeTimedOut`] for a peer
     /// that is not let in: accept again. [`Error::Io`] where the system gives no connection.
     pub fn accept(&self) -> Result<Connection, Error> {
-        handshake::accept(Arc::new(self.socket.accept()?), &self.options)
+        self.accept_until(None)
     }
 
     /// Waits for the next connection, for at most `limit`.
@@ -68,12 +68,21 @@ impl Listener {
     ///
     /// Those of [`accept`](Self::accept); [`Error::TimedOut`] if none came.
     pub fn accept_timeout(&self, limit: Duration) -> Result<Connection, Error> {
-        let deadline = Instant::now().checked_add(limit);
-        let ready = wait_for(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], deadline);
-        if ready? == 0 {
-            return Err(Error::TimedOut);
+        // A time that no clock reaches is none.
+        self.accept_until(Instant::now().checked_add(limit))
+    }
+
+    fn accept_until(&self, deadline: Option<Instant>) -> Result<Connection, Error> {
+        loop {
+            // Another thread may take the connection that both have seen.
+            if let Some(stream) = self.socket.try_accept()? {
+                return handshake::accept(Arc::new(stream), &self.options);
+            }
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            if wait_for(&mut fds, deadline)? == 0 {
+                return Err(Error::TimedOut);
+            }
         }
-        self.accept()
     }
 }
 
@@ -99,11 +108,13 @@ impl Socket {
                 return Err(Error::KeyRequired);
             }
             let listener = TcpListener::bind(host).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
             let address = Address::Tcp(listener.local_addr().map_err(failed)?.to_string());
             return Ok(Self { kind: SocketKind::Tcp(listener), address, _file: None });
         }
         let bound = address.socket_address().and_then(|name| UnixListener::bind_addr(&name));
         let listener = bound.map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
         let file = match address {
             Address::Unix(path) => Some(SocketFile::new(path).map_err(failed)?),
             _ => None,
@@ -115,14 +126,19 @@ impl Socket {
         &self.address
     }
 
-    pub(crate) fn accept(&self) -> Result<Stream, Error> {
-        match &self.kind {
+    /// The next connection; `None`: there is none now.
+    pub(crate) fn try_accept(&self) -> Result<Option<Stream>, Error> {
+        let accepted = match &self.kind {
             SocketKind::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
             SocketKind::Tcp(listener) => {
                 listener.accept().and_then(|(stream, _)| Stream::tcp(stream))
             }
+        };
+        match accepted {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Error::io(error)),
         }
-        .map_err(Error::io)
     }
 }
 

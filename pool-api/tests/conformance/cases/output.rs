@@ -23,6 +23,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     Case::new("a_failed_task_has_its_output", failed_tasks).processes(),
     Case::new("output_before_a_death_is_kept", deaths).processes(),
+    Case::new("output_before_a_time_limit_is_kept", time_limit).processes(),
     Case::new("output_of_the_last_try_is_kept", tries).processes(),
     Case::new("output_of_single_calls_is_kept", single_calls).processes(),
     Case::new("all_output_is_delivered", delivered).processes(),
@@ -98,7 +99,7 @@ fn failed_tasks(method: StartMethod) -> Outcome {
 fn deaths(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).on_output(|_| ()).task_timeout(Duration::from_millis(300));
     let pool = pool.build()?;
-    let results = pool.tasks(0..7u32).chunk_size(3).map_results(|n| {
+    let results = pool.tasks(0..8u32).chunk_size(3).map_results(|n| {
         println!("item {n}");
         eprint!("error {n}");
         sys::write_by_c(c"by C");
@@ -117,10 +118,12 @@ fn deaths(method: StartMethod) -> Outcome {
                 print!("without a line break");
                 std::process::exit(7)
             }
+            // Unlike `abort`, this sends the signal only once.
+            7 => sys::raise(6),
             _ => {}
         }
     })?;
-    for (n, result) in results.iter().enumerate().take(6).skip(1) {
+    for (n, result) in results.iter().enumerate().filter(|(n, _)| !matches!(n, 0 | 6)) {
         let error = result.as_ref().expect_err("it fails");
         let output = output_of(error);
         // Of an unfinished line a process that is killed knows nothing.
@@ -130,6 +133,20 @@ fn deaths(method: StartMethod) -> Outcome {
     }
     assert!(matches!(results[4].as_ref().expect_err("late").cause(), Cause::Timeout { .. }));
     assert!(results[0].is_ok() && results[6].is_ok());
+    Ok(())
+}
+
+/// The call has ended before its worker: nothing else asks for the news of that.
+fn time_limit(method: StartMethod) -> Outcome {
+    let pool = capturing(method, 1)?;
+    for _ in 0..3 {
+        let call = pool.task(0u32).task_timeout(Duration::from_millis(50));
+        let error = error_of(call.apply(|n| {
+            println!("begun {n}");
+            std::thread::sleep(Duration::MAX);
+        }));
+        assert_eq!(output_of(&error).stdout_text(), "begun 0\n", "{error}");
+    }
     Ok(())
 }
 

@@ -7,8 +7,8 @@
 use std::{collections::HashMap, fmt};
 
 use tracing_core::{
-    Dispatch, Event,
-    dispatcher::get_default,
+    Dispatch, Event, Level,
+    dispatcher::{get_default, with_default},
     field::{self, Value as FieldValue},
     span::{Attributes, Id, Record},
     subscriber::NoSubscriber,
@@ -16,7 +16,7 @@ use tracing_core::{
 
 use super::{
     super::{record::Arrived, value::Value},
-    CLOSE, ENTER, EVENT, EXIT, SPAN, VALUES,
+    CLOSE, ENTER, EVENT, EXIT, SPAN, VALUES, level_number,
     sites::{Key, Site, site},
 };
 use crate::panic::quietly;
@@ -155,6 +155,27 @@ impl Traces {
         });
     }
 
+    /// Says of what was lost, where the program has a subscriber and no logger.
+    pub(in super::super) fn say(target: &Target, text: &str) {
+        let known = site(Key {
+            is_span: false,
+            level: level_number(Level::WARN),
+            line: None,
+            name: "lost records".to_string(),
+            target: "pool".to_string(),
+            module: None,
+            file: None,
+            fields: vec!["message".to_string()],
+        });
+        let dispatch = target.now();
+        let Some(site) = known.filter(|site| wants(&dispatch, site)) else { return };
+        let text = Value::Debug(text.into());
+        with_values(site, &[("message", &text)], |values| {
+            let event = Event::new_child_of(None, site.metadata(), values);
+            quietly(|| dispatch.event(&event));
+        });
+    }
+
     /// An event whose call site is one too many.
     fn other_event(
         &self,
@@ -221,7 +242,7 @@ impl Traces {
             && let Some((id, _)) = &open.here
         {
             open.entered += 1;
-            open.dispatch.enter(id);
+            with_default(&open.dispatch, || open.dispatch.enter(id));
         }
     }
 
@@ -231,7 +252,7 @@ impl Traces {
             && let Some((id, _)) = &open.here
         {
             open.entered -= 1;
-            open.dispatch.exit(id);
+            with_default(&open.dispatch, || open.dispatch.exit(id));
         }
     }
 
@@ -252,8 +273,11 @@ impl Traces {
 impl Open {
     fn close(self) {
         if let Some((id, _)) = self.here {
-            (0..self.entered).for_each(|_| self.dispatch.exit(&id));
-            self.dispatch.try_close(id);
+            // A subscriber may ask for the one of the thread to let go of a span.
+            with_default(&self.dispatch, || {
+                (0..self.entered).for_each(|_| quietly(|| self.dispatch.exit(&id)));
+                self.dispatch.try_close(id);
+            });
         }
     }
 }

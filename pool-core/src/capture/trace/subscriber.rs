@@ -91,6 +91,9 @@ fn hand_over(
     });
 }
 
+/// The number of spans that a process makes which was forked from a worker.
+const OF_NO_CAPTURE: u64 = u64::MAX;
+
 impl Subscriber for WorkerSubscriber {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if let Some(before) = &self.before {
@@ -110,6 +113,9 @@ impl Subscriber for WorkerSubscriber {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
+        if origin::current().is_none() {
+            return Id::from_u64(OF_NO_CAPTURE);
+        }
         let metadata = span.metadata();
         let parent =
             if span.is_contextual() { spans::current() } else { span.parent().map(Id::into_u64) };
@@ -138,6 +144,9 @@ impl Subscriber for WorkerSubscriber {
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
+        if origin::current().is_none() {
+            return;
+        }
         let number = span.into_u64();
         let Some(known) = spans::get(number) else { return };
         if let (Some(before), Some(id)) = (&self.before, &known.before) {
@@ -155,6 +164,9 @@ impl Subscriber for WorkerSubscriber {
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
+        if origin::current().is_none() {
+            return;
+        }
         // Two spans of the subscriber from before; of captured ones this is not told.
         if let (Some((before, span)), Some((_, follows))) =
             (self.before(span.into_u64()), self.before(follows.into_u64()))
