@@ -159,8 +159,8 @@ impl ManagerClient {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for an empty name; [`Error::NameTaken`]; [`Error::NoSuchObject`] for an object of another server; those of a
-    /// connection.
+    /// [`Error::InvalidInput`] for an empty name; [`Error::NameTaken`]; [`Error::NoSuchObject`] for
+    /// an object of another server; those of a connection.
     pub fn publish<P: Proxy>(&self, name: &str, proxy: &P) -> Result<(), Error> {
         if name.is_empty() {
             return Err(Error::InvalidInput("publish: the name is empty".to_string()));
