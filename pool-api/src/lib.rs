@@ -144,7 +144,7 @@
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
-//! | `capture-tracing` | off | the same for events and spans of `tracing` |
+//! | `tracing` | off | the same for events and spans of `tracing` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!

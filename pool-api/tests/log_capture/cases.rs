@@ -19,9 +19,9 @@ use crate::{
 };
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    #[cfg(feature = "capture-tracing")]
+    #[cfg(feature = "tracing")]
     let traces = crate::traces::CASES;
-    #[cfg(not(feature = "capture-tracing"))]
+    #[cfg(not(feature = "tracing"))]
     let traces: &[Case] = &[];
     CASES.iter().chain(traces)
 }

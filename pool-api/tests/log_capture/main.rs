@@ -15,7 +15,7 @@ mod footprint;
 mod runner;
 #[path = "../support/sys.rs"]
 mod sys;
-#[cfg(feature = "capture-tracing")]
+#[cfg(feature = "tracing")]
 mod traces;
 
 use std::process::ExitCode;

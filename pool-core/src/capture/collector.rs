@@ -23,7 +23,7 @@ use super::{
     origin::LOG_LEVEL,
     value::Value,
 };
-#[cfg(feature = "capture-tracing")]
+#[cfg(feature = "tracing")]
 use super::{origin::TRACE_LEVEL, trace};
 use crate::{
     driver::{Driven, Driver, Leave, Work, drives_here},
@@ -56,7 +56,7 @@ pub(crate) struct Collector {
     area: LogArea,
     places: Places,
     /// The subscriber for events and spans.
-    #[cfg(feature = "capture-tracing")]
+    #[cfg(feature = "tracing")]
     target: trace::Target,
     rings: Mutex<Rings>,
     /// The workers have ended: what is in the rings now is all.
@@ -79,7 +79,7 @@ pub(crate) enum Places {
 #[derive(Debug)]
 struct Rings {
     readers: Vec<LogReader>,
-    #[cfg(feature = "capture-tracing")]
+    #[cfg(feature = "tracing")]
     traces: Vec<trace::Traces>,
     record: Vec<u8>,
 }
@@ -134,16 +134,16 @@ impl Capture {
     ) -> Result<Collecting, Error> {
         let area = LogArea::create(mapping, offset, shape, &self.text);
         let readers = (0..area.rings()).filter_map(|ring| area.reader(ring)).collect();
-        #[cfg(feature = "capture-tracing")]
+        #[cfg(feature = "tracing")]
         let traces = (0..area.rings()).map(|_| trace::Traces::default()).collect();
         let collector = Arc::new(Collector {
             area,
             places,
-            #[cfg(feature = "capture-tracing")]
+            #[cfg(feature = "tracing")]
             target: trace::Target::of_this_thread(),
             rings: Mutex::new(Rings {
                 readers,
-                #[cfg(feature = "capture-tracing")]
+                #[cfg(feature = "tracing")]
                 traces,
                 record: Vec::new(),
             }),
@@ -201,7 +201,7 @@ impl Collector {
 
     fn set_levels(&self) {
         self.area.set_word(LOG_LEVEL, log::max_level() as u32);
-        #[cfg(feature = "capture-tracing")]
+        #[cfg(feature = "tracing")]
         self.area.set_word(TRACE_LEVEL, trace::max_level());
     }
 
@@ -245,14 +245,14 @@ impl Collector {
                         return None;
                     }
                     match reader.read(record) {
-                        #[cfg(feature = "capture-tracing")]
+                        #[cfg(feature = "tracing")]
                         Read::Record
                             if deliver::deliver(
                                 record,
                                 place,
                                 (&self.target, &mut rings.traces[ring]),
                             ) => {}
-                        #[cfg(not(feature = "capture-tracing"))]
+                        #[cfg(not(feature = "tracing"))]
                         Read::Record if deliver::deliver(record, place) => {}
                         Read::Record | Read::Fault => unreadable += 1,
                         Read::Nothing => break,
@@ -269,7 +269,7 @@ impl Collector {
                 let text = format!("{count} {what}");
                 let values = [("lost".into(), Value::U64(count))];
                 deliver::say(place, None, &text, &values);
-                #[cfg(feature = "capture-tracing")]
+                #[cfg(feature = "tracing")]
                 if log::max_level() < log::LevelFilter::Warn {
                     trace::Traces::say(&self.target, &format!("{place}: {text}"));
                 }
@@ -298,7 +298,7 @@ impl Driven for Collector {
             let asked = self.flushes.load(Ordering::SeqCst);
             let is_closed = self.is_closed.load(Ordering::SeqCst);
             let Some(any) = self.pass(&mut rings, leave) else { break };
-            #[cfg(feature = "capture-tracing")]
+            #[cfg(feature = "tracing")]
             if is_closed {
                 rings.traces.iter_mut().for_each(trace::Traces::end);
             }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use log::{Level, Metadata, Record, kv};
 
-#[cfg(feature = "capture-tracing")]
+#[cfg(feature = "tracing")]
 use super::trace;
 use super::{
     record::{Arrived, KIND_FOREIGN_LOGGER, KIND_LOG},
@@ -40,7 +40,7 @@ impl fmt::Display for Place<'_> {
 pub(super) fn deliver(
     bytes: &[u8],
     place: Place<'_>,
-    #[cfg(feature = "capture-tracing")] traces: (&trace::Target, &mut trace::Traces),
+    #[cfg(feature = "tracing")] traces: (&trace::Target, &mut trace::Traces),
 ) -> bool {
     let Some(record) = Arrived::from_bytes(bytes) else { return false };
     match record.kind {
@@ -50,7 +50,7 @@ pub(super) fn deliver(
             say(place, Some(record.pid), text, &[]);
             true
         }
-        #[cfg(feature = "capture-tracing")]
+        #[cfg(feature = "tracing")]
         _ => {
             let from = match place {
                 Place::Worker(worker) => ("worker", Value::U64(worker.into())),
@@ -60,7 +60,7 @@ pub(super) fn deliver(
             let own = [from, ("pid", pid), ("time_unix_nanos", time)];
             traces.1.deliver(traces.0, &record, &own)
         }
-        #[cfg(not(feature = "capture-tracing"))]
+        #[cfg(not(feature = "tracing"))]
         _ => false,
     }
 }

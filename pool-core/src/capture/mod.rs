@@ -28,7 +28,7 @@ mod origin;
 mod record;
 mod start;
 mod stderr;
-#[cfg(feature = "capture-tracing")]
+#[cfg(feature = "tracing")]
 mod trace;
 mod value;
 

@@ -23,7 +23,7 @@ use crate::mutex::lock;
 /// Which word of the area has the most verbose level that the parent's logger takes.
 pub(super) const LOG_LEVEL: usize = 0;
 /// Which word has that of the parent's subscriber.
-#[cfg(feature = "capture-tracing")]
+#[cfg(feature = "tracing")]
 pub(super) const TRACE_LEVEL: usize = 1;
 
 thread_local! {

@@ -20,7 +20,7 @@ pub(crate) fn begin(mapping: &Arc<Mapping>, offset: u64, ring: usize) {
     let Some(origin) = Origin::open(mapping, offset, ring) else { return };
     let is_ours = logger::begin();
     let origin = origin::set_current(origin);
-    #[cfg(feature = "capture-tracing")]
+    #[cfg(feature = "tracing")]
     super::trace::begin();
     if !is_ours {
         say_foreign(origin);

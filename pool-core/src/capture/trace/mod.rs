@@ -1,5 +1,5 @@
 //! Events and spans of `tracing` in workers, brought to the subscriber of the process that has the
-//! pool (feature `capture-tracing`).
+//! pool (feature `tracing`).
 //!
 //! Invariant: a span of a worker is in the parent's subscriber a span of its own, which the
 //! worker's records make, enter, leave and close in their order; an event names its span, so its
