@@ -12,6 +12,8 @@ use pool_api::{
     wire,
 };
 
+#[path = "support/each_method.rs"]
+mod each_method;
 #[allow(dead_code)]
 #[path = "conformance/footprint.rs"]
 mod footprint;
@@ -21,9 +23,7 @@ mod scratch;
 #[path = "support/sys.rs"]
 mod sys;
 
-use footprint::Footprint;
-
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+use each_method::{Case, Outcome, pool, run_all};
 
 manager! {
     /// Adds up.
@@ -38,31 +38,9 @@ impl Sum for std::sync::atomic::AtomicU64 {
     }
 }
 
-// SAFETY: as in libc's headers for Linux.
-unsafe extern "C" {
-    safe fn alarm(seconds: u32) -> u32;
-}
-
 fn main() -> Outcome {
-    // The end of a test that hangs. No thread can watch here, since Fork needs a process with one.
-    alarm(300);
-    let mut passed = 0;
-    for method in StartMethod::ALL {
-        for (name, case) in CASES {
-            // In the first run the allocator takes memory that it keeps.
-            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
-            let before = Footprint::now();
-            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
-            assert_eq!(before.changes(), None, "{method}: {name} leaves something behind");
-            println!("test {method}::{name} ... ok");
-            passed += 1;
-        }
-    }
-    println!("test result: ok. {passed} passed; 0 failed");
-    Ok(())
+    run_all(&CASES)
 }
-
-type Case = fn(StartMethod) -> Outcome;
 
 const CASES: [(&str, Case); 5] = [
     ("proxies_are_contexts_and_items", contexts_and_items),
@@ -71,10 +49,6 @@ const CASES: [(&str, Case); 5] = [
     ("keys_cross_with_proxies", keys),
     ("a_killed_worker_leaves_its_lock", killed_worker),
 ];
-
-fn pool(method: StartMethod) -> pool_api::Result<WorkerPool> {
-    WorkerPool::builder().start_method(method).n_jobs(2).build()
-}
 
 fn contexts_and_items(method: StartMethod) -> Outcome {
     let manager = Manager::start()?;

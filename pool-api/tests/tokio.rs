@@ -14,6 +14,8 @@ use pool_api::{
 };
 use tokio::{runtime::Runtime, task::yield_now, time::timeout};
 
+#[path = "support/each_method.rs"]
+mod each_method;
 #[allow(dead_code)]
 #[path = "conformance/footprint.rs"]
 mod footprint;
@@ -22,32 +24,15 @@ mod scratch;
 #[path = "support/sys.rs"]
 mod sys;
 
-use footprint::Footprint;
+use each_method::{Case, Outcome, pool, run_all};
 use scratch::{Scratch, append, read_numbers, wait_until};
-
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome {
-    let mut passed = 0;
-    for method in StartMethod::ALL {
-        for (name, case) in CASES {
-            // In the first run the allocator takes memory that it keeps.
-            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
-            let before = Footprint::now();
-            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
-            assert_eq!(before.changes(), None, "{method}: {name} leaves something behind");
-            println!("test {method}::{name} ... ok");
-            passed += 1;
-        }
-    }
-    println!("test result: ok. {passed} passed; 0 failed");
-    Ok(())
+    run_all(&CASES)
 }
-
-type Case = fn(StartMethod) -> Outcome;
 
 const CASES: [(&str, Case); 4] = [
     ("tasks_await_handles_and_streams", awaited),
@@ -55,10 +40,6 @@ const CASES: [(&str, Case); 4] = [
     ("a_dropped_runtime_harms_no_other", dropped_runtime),
     ("tasks_await_channels", channels),
 ];
-
-fn pool(method: StartMethod) -> pool_api::Result<WorkerPool> {
-    WorkerPool::builder().start_method(method).n_jobs(2).build()
-}
 
 /// A runtime that runs its tasks in the thread that blocks on it.
 fn runtime() -> std::io::Result<Runtime> {

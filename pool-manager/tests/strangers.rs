@@ -44,7 +44,7 @@ fn a_limit_of_accept_holds_for_each_of_many_threads() {
     within_a_minute(|| {
         let listener = Listener::bind(&Address::unique().unwrap()).unwrap();
         thread::scope(|scope| {
-            let accept = || listener.accept_timeout(Duration::from_millis(300));
+            let accept = || listener.accept_timeout(Duration::from_millis(1500));
             let all: Vec<_> = (0..24).map(|_| scope.spawn(accept)).collect();
             let client = Client::connect(listener.address()).unwrap();
             let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();

@@ -32,10 +32,13 @@ impl<S, W, E> Builder<S, W, E> {
     /// one then, which [`logging::install`](crate::logging::install) fills.
     ///
     /// ```
-    /// use pool_api::{WorkerPool, logging};
+    /// use pool_api::{
+    ///     WorkerPool,
+    ///     logging::{self, LogCapture},
+    /// };
     ///
     /// logging::log_to_stderr(log::LevelFilter::Info)?;
-    /// let pool = WorkerPool::builder().n_jobs(2).capture_logs(logging::LogCapture::all()).build()?;
+    /// let pool = WorkerPool::builder().n_jobs(2).capture_logs(LogCapture::all()).build()?;
     /// pool.map(0..4u32, |n| log::info!("item {n}"))?;
     /// pool.stop_and_join()?; // all lines are out
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -6,16 +6,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use log::{Level, LevelFilter, debug, error, info, trace, warn};
-use pool_api::{
-    Builder, Cause, Error, ManagerError, PoolManager, Process, StartMethod, WorkerPool,
-    logging::{self, CapturedLogger, InstallError, LogCapture},
-};
+use log::{Level, LevelFilter, error, info, trace, warn};
+use pool_api::{Builder, Cause, StartMethod, WorkerPool, logging::LogCapture};
 
 use crate::{
     case::{Case, Outcome, builder, sized},
     collect::{Seen, install},
-    sys,
+    loggers, processes, sys,
 };
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
@@ -23,7 +20,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let traces = crate::traces::CASES;
     #[cfg(not(feature = "tracing"))]
     let traces: &[Case] = &[];
-    CASES.iter().chain(traces)
+    CASES.iter().chain(loggers::CASES).chain(processes::CASES).chain(traces)
 }
 
 const CASES: &[Case] = &[
@@ -37,24 +34,16 @@ const CASES: &[Case] = &[
     Case::new("a_logger_that_uses_the_pool_never_hangs", uses_the_pool).processes(),
     Case::new("records_within_records_are_counted", within_records).processes(),
     Case::new("records_that_are_too_long_are_cut", too_long).processes(),
-    Case::new("loggers_of_at_worker_start_get_the_rest", at_worker_start).processes(),
     Case::new("hooks_log_too", hooks).processes(),
     Case::new("threads_of_tasks_log_too", threads_of_tasks).processes(),
     Case::new("children_of_tasks_do_not_disturb", children).processes(),
-    Case::new("options_are_refused_by_name", refused),
-    Case::new("capture_is_a_setting", setting).processes(),
-    Case::new("other_loggers_are_refused_under_fork", other_logger).only_fork(),
-    Case::new("captured_loggers_of_the_program_are_found", captured_logger).processes(),
-    Case::new("without_a_logger_nothing_is_delivered", no_logger).processes(),
     Case::new("a_drop_of_the_pool_delivers", dropped).processes(),
     Case::new("closures_with_captures_log_too", scoped),
     Case::new("a_pool_in_a_task_logs_through_both", nested).processes(),
     Case::new("what_is_shared_is_built_with_logs", shared_built).processes(),
-    Case::new("loggers_of_a_manager", manager),
-    Case::new("a_process_logs_too", process),
 ];
 
-fn capturing(method: StartMethod, n: usize) -> Builder {
+pub(crate) fn capturing(method: StartMethod, n: usize) -> Builder {
     builder(method, n).capture_logs(LogCapture::all())
 }
 
@@ -103,7 +92,7 @@ fn of_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn log_and_die(count: u64) {
+pub(crate) fn log_and_die(count: u64) {
     (0..count).for_each(|n| info!("{n}"));
     sys::kill(std::process::id(), sys::SIGKILL);
 }
@@ -300,41 +289,6 @@ fn too_long(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn at_worker_start(method: StartMethod) -> Outcome {
-    struct ToTarget;
-    impl log::Log for ToTarget {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-        fn log(&self, record: &log::Record<'_>) {
-            // What is not captured comes here, and goes on as a record that is.
-            info!(target: "captured", "inner: {} {}", record.target(), record.args());
-        }
-        fn flush(&self) {}
-    }
-    fn set_up() {
-        let installed = logging::install(Box::new(ToTarget));
-        info!(target: "captured", "{installed:?} {:?}", log::set_logger(&ToTarget).is_err());
-        log::set_max_level(LevelFilter::Info);
-    }
-    let seen = install();
-    let pool = builder(method, 1).at_worker_start(set_up).capture_logs("captured").build()?;
-    pool.apply((), |()| {
-        debug!(target: "captured", "captured at the program's level");
-        info!(target: "other", "seen");
-        debug!(target: "other", "beyond its own level");
-    })?;
-    flushed(&pool)?;
-    let texts = seen.texts();
-    if method == StartMethod::Fork {
-        assert_eq!(texts, ["Err(Twice) true", "captured at the program's level"]);
-    } else {
-        let rest = "inner: other seen";
-        assert_eq!(texts, ["Ok(()) true", "captured at the program's level", rest]);
-    }
-    Ok(())
-}
-
 fn hooks(method: StartMethod) -> Outcome {
     let seen = install();
     let pool = capturing(method, 1)
@@ -387,112 +341,6 @@ fn children(method: StartMethod) -> Outcome {
     })?;
     flushed(&pool)?;
     assert_eq!((status >> 8, seen.texts()), (3, vec!["before".into(), "after".into()]));
-    Ok(())
-}
-
-fn refused(method: StartMethod) -> Outcome {
-    let names: [(LogCapture, &str); 6] = [
-        (LogCapture::all().buffer_bytes(0), "buffer_bytes"),
-        (LogCapture::all().buffer_bytes((64 << 20) + 1), "buffer_bytes"),
-        (LogCapture::from(""), "a target has"),
-        (LogCapture::from("a\0"), "a target has"),
-        (LogCapture::targets::<String>([]), "1 to 1024 targets"),
-        (LogCapture::from(vec!["a"; 1025]), "1 to 1024 targets"),
-    ];
-    for (capture, why) in names {
-        match builder(method, 1).capture_logs(capture).build() {
-            Err(Error::InvalidInput(text)) if text.contains(why) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    let pool = builder(method, 1).build()?;
-    assert!(pool.flush_logs(Duration::ZERO)?);
-    assert!(matches!(pool.set_capture_logs(LogCapture::from("")), Err(Error::InvalidInput(_))));
-    Ok(())
-}
-
-fn setting(method: StartMethod) -> Outcome {
-    let seen = install();
-    let pool = builder(method, 1).build()?;
-    let log_both = |()| {
-        info!(target: "a", "a");
-        info!(target: "b", "b");
-    };
-    pool.apply((), log_both)?;
-    pool.set_capture_logs(LogCapture::from("b"))?;
-    pool.apply((), log_both)?;
-    pool.set_capture_logs(LogCapture::from("a"))?;
-    pool.apply((), log_both)?;
-    flushed(&pool)?;
-    assert_eq!(seen.texts(), ["b", "a"]);
-    pool.set_capture_logs(None)?;
-    pool.apply((), log_both)?;
-    flushed(&pool)?;
-    assert_eq!(seen.texts(), Vec::<String>::new());
-    Ok(())
-}
-
-struct Silent;
-
-impl log::Log for Silent {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, _: &log::Record<'_>) {}
-
-    fn flush(&self) {}
-}
-
-fn other_logger(method: StartMethod) -> Outcome {
-    log::set_logger(&Silent)?;
-    let refused = capturing(method, 1).build().expect_err("refused");
-    assert!(matches!(refused, Error::OtherLogger));
-    assert!(refused.to_string().contains("logging::install"));
-    assert_eq!(logging::install(Box::new(Silent)), Err(InstallError::OtherLogger));
-    assert!(logging::log_to_stderr(LevelFilter::Info).is_err());
-    let pool = builder(method, 1).build()?;
-    assert!(matches!(pool.set_capture_logs(LogCapture::all()), Err(Error::OtherLogger)));
-    assert_eq!(pool.apply(1u8, |x| x)?, 1);
-    Ok(())
-}
-
-fn captured_logger(method: StartMethod) -> Outcome {
-    /// A logger of the program's own around the one that captures.
-    struct Outer(CapturedLogger, std::sync::Mutex<Vec<String>>);
-    impl log::Log for Outer {
-        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            self.0.enabled(metadata)
-        }
-        fn log(&self, record: &log::Record<'_>) {
-            self.1.lock().expect("no panic beside it").push(record.args().to_string());
-            self.0.log(record);
-        }
-        fn flush(&self) {}
-    }
-    let outer: &'static Outer = Box::leak(Box::new(Outer(
-        CapturedLogger::new(Box::new(Silent)),
-        std::sync::Mutex::default(),
-    )));
-    log::set_logger(outer)?;
-    log::set_max_level(LevelFilter::Info);
-    let pool = capturing(method, 1).build()?;
-    pool.apply((), |()| info!("captured"))?;
-    flushed(&pool)?;
-    assert_eq!(*outer.1.lock().expect("no panic beside it"), ["captured"]);
-    Ok(())
-}
-
-fn no_logger(method: StartMethod) -> Outcome {
-    let pool = capturing(method, 1).build()?;
-    log::set_max_level(LevelFilter::Info);
-    pool.apply((), |()| info!("to none"))?;
-    flushed(&pool)?;
-    // Fork has installed an empty one, which can be filled; otherwise there is none.
-    let seen = install();
-    pool.apply((), |()| info!("to this"))?;
-    flushed(&pool)?;
-    assert_eq!(seen.texts(), ["to this"]);
     Ok(())
 }
 
@@ -564,90 +412,5 @@ fn nested(method: StartMethod) -> Outcome {
     })?;
     flushed(&pool)?;
     assert_eq!(seen.texts(), ["inner", "outer"]);
-    Ok(())
-}
-
-fn manager(method: StartMethod) -> Outcome {
-    let seen = install();
-    let log_all = |n: u8| {
-        for target in ["a", "b::c", "d", "e"] {
-            info!(target: target, "{target} {n}");
-        }
-    };
-    let manager = PoolManager::builder(log_all)
-        .size(1)
-        .start_method(method)
-        .logger("a")
-        .logger("d")
-        .build()?;
-    manager.add_logger("b")?;
-    manager.add_logger("b")?;
-    manager.remove_logger("d")?;
-    for unknown in ["d", "b::c", ""] {
-        let removed = manager.remove_logger(unknown);
-        assert!(matches!(&removed, Err(ManagerError::UnknownLogger(name)) if name == unknown));
-        assert!(removed.expect_err("refused").to_string().contains(&format!("{unknown:?}")));
-    }
-    let refused = |added| matches!(added, Err(ManagerError::Failed(Error::InvalidInput(_))));
-    assert!(refused(manager.add_logger("")) && refused(manager.add_logger("a\0")));
-    manager.start()?;
-    assert!(matches!(manager.add_logger("e"), Err(ManagerError::AlreadyStarted)));
-    assert!(matches!(manager.remove_logger("a"), Err(ManagerError::AlreadyStarted)));
-    manager.put(1).map_err(ManagerError::without_item)?;
-    manager.get()?;
-    manager.join()?;
-    let expected: &[&str] = match method {
-        StartMethod::Threads => &["a 1", "b::c 1", "d 1", "e 1"],
-        _ => &["a 1", "b::c 1"],
-    };
-    assert_eq!(seen.texts(), expected);
-
-    // Without any, nothing is captured.
-    let manager = PoolManager::builder(log_all).size(1).start_method(method).build()?;
-    manager.add_logger("a")?;
-    manager.remove_logger("a")?;
-    manager.start()?;
-    manager.put(2).map_err(ManagerError::without_item)?;
-    manager.get()?;
-    manager.join()?;
-    assert_eq!(seen.take().is_empty(), method != StartMethod::Threads);
-    let all = PoolManager::builder(log_all).size(1).start_method(method);
-    let manager = all.capture_logs(LogCapture::all()).build()?;
-    assert!(matches!(manager.remove_logger("a"), Err(ManagerError::UnknownLogger(_))));
-    Ok(())
-}
-
-fn process(method: StartMethod) -> Outcome {
-    let seen = install();
-    let builder = Process::builder().name("counter").start_method(method);
-    let logging = builder.clone().capture_logs(LogCapture::from("app"));
-    let count = |n: u64| {
-        (0..n).for_each(|n| info!(target: "app::x", "{n}"));
-        info!(target: "other", "stays");
-        n
-    };
-    assert_eq!(logging.spawn(count, 100)?.join()?, 100);
-    let own = |seen: Vec<Seen>| -> Vec<Seen> {
-        seen.into_iter().filter(|seen| seen.target == "app::x").collect()
-    };
-    let records = own(seen.take());
-    assert!(records.iter().map(|seen| seen.text.parse::<usize>().expect("it is there")).eq(0..100));
-    if method == StartMethod::Threads {
-        return Ok(());
-    }
-    assert!(records.iter().all(|seen| seen.value("process") == Some("counter")));
-    let killed = logging.spawn(log_and_die, 1000)?;
-    let pid = killed.pid();
-    let _ = killed.join().expect_err("refused");
-    assert!(seen.take().is_empty(), "another target");
-    let all = builder.clone().capture_logs(LogCapture::all());
-    let killed = all.spawn(log_and_die, 1000)?;
-    assert!(killed.pid() != pid && killed.join().is_err());
-    let records = seen.take();
-    assert!(
-        records.iter().map(|seen| seen.text.parse::<usize>().expect("it is there")).eq(0..1000)
-    );
-    let refused = builder.capture_logs("").spawn(count, 1).expect_err("refused");
-    assert!(matches!(refused, Error::InvalidInput(_)));
     Ok(())
 }

@@ -11,6 +11,8 @@ mod collect;
 #[allow(dead_code)]
 #[path = "../conformance/footprint.rs"]
 mod footprint;
+mod loggers;
+mod processes;
 #[path = "../conformance/runner.rs"]
 mod runner;
 #[path = "../support/sys.rs"]

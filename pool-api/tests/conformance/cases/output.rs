@@ -139,8 +139,8 @@ fn deaths(method: StartMethod) -> Outcome {
 /// The call has ended before its worker: nothing else asks for the news of that.
 fn time_limit(method: StartMethod) -> Outcome {
     let pool = capturing(method, 1)?;
-    for _ in 0..3 {
-        let call = pool.task(0u32).task_timeout(Duration::from_millis(50));
+    for _ in 0..2 {
+        let call = pool.task(0u32).task_timeout(Duration::from_millis(500));
         let error = error_of(call.apply(|n| {
             println!("begun {n}");
             std::thread::sleep(Duration::MAX);
