@@ -29,6 +29,8 @@ pub(super) const CUT: u8 = 1;
 /// A length that says that there is none.
 const NONE: u32 = u32::MAX;
 const HEAD: usize = 40;
+/// Tag and lengths of a key-value.
+const VALUE_HEAD: usize = 9;
 /// What key-values leave for the message.
 const MESSAGE_ROOM: usize = 512;
 
@@ -80,35 +82,51 @@ impl<'b> Encoding<'b> {
     }
 
     /// Adds a key-value, if there is room.
+    #[inline]
     pub(super) fn value(&mut self, key: &str, tag: Tag, value: &[u8]) {
-        let need = 9 + key.len() + value.len();
-        if self.bytes.len() + need + MESSAGE_ROOM.min(self.most / 4) > self.most {
+        if self.bytes.len() + VALUE_HEAD + key.len() + value.len() > self.room_of_values() {
             self.is_cut = true;
             return;
         }
-        self.bytes.push(tag as u8);
-        self.bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(key.as_bytes());
+        self.begin_value(key, tag, value.len());
         self.bytes.extend_from_slice(value);
         self.values += 1;
     }
 
-    /// Adds a key-value with the text that `value` displays as.
+    /// Adds a key-value with the text that `value` displays as; what does not fit of it is cut.
     pub(super) fn displayed(&mut self, key: &str, tag: Tag, value: fmt::Arguments<'_>) {
-        let (mut text, mut is_cut) = (Vec::new(), false);
-        Limited { bytes: &mut text, most: self.most, is_cut: &mut is_cut }.put(value);
-        self.is_cut |= is_cut;
-        self.value(key, tag, &text);
+        let before = self.bytes.len();
+        let (begin, most) = (before + VALUE_HEAD + key.len(), self.room_of_values());
+        if begin > most {
+            self.is_cut = true;
+            return;
+        }
+        self.begin_value(key, tag, 0);
+        self.is_cut |= Limited::put(self.bytes, most, value);
+        let len = (self.bytes.len() - begin) as u32;
+        self.bytes[before + 5..before + VALUE_HEAD].copy_from_slice(&len.to_le_bytes());
+        self.values += 1;
+    }
+
+    fn room_of_values(&self) -> usize {
+        self.most - MESSAGE_ROOM.min(self.most / 4)
+    }
+
+    #[inline]
+    fn begin_value(&mut self, key: &str, tag: Tag, len: usize) {
+        let mut head = [tag as u8; VALUE_HEAD];
+        head[1..5].copy_from_slice(&(key.len() as u32).to_le_bytes());
+        head[5..].copy_from_slice(&(len as u32).to_le_bytes());
+        self.bytes.reserve(VALUE_HEAD + key.len() + len);
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(key.as_bytes());
     }
 
     /// Adds the message; what does not fit of it is cut.
     #[inline]
     pub(super) fn end(mut self, message: fmt::Arguments<'_>) {
         let before = self.bytes.len();
-        let mut is_cut = false;
-        Limited { bytes: self.bytes, most: self.most, is_cut: &mut is_cut }.put(message);
-        self.is_cut |= is_cut;
+        self.is_cut |= Limited::put(self.bytes, self.most, message);
         let len = (self.bytes.len() - before) as u32;
         self.bytes[2] = if self.is_cut { CUT } else { 0 };
         self.bytes[20..24].copy_from_slice(&self.values.to_le_bytes());
@@ -120,17 +138,20 @@ impl<'b> Encoding<'b> {
 struct Limited<'b> {
     bytes: &'b mut Vec<u8>,
     most: usize,
-    is_cut: &'b mut bool,
+    is_cut: bool,
 }
 
 impl Limited<'_> {
+    /// Writes the text until there are `most` bytes; whether it was cut.
     #[inline]
-    fn put(mut self, text: fmt::Arguments<'_>) {
+    fn put(bytes: &mut Vec<u8>, most: usize, text: fmt::Arguments<'_>) -> bool {
+        let mut limited = Limited { bytes, most, is_cut: false };
         // An error is that of the user's `Display`: the text ends where it was made.
         let _ = match text.as_str() {
-            Some(text) => fmt::Write::write_str(&mut self, text),
-            None => fmt::Write::write_fmt(&mut self, text),
+            Some(text) => fmt::Write::write_str(&mut limited, text),
+            None => fmt::Write::write_fmt(&mut limited, text),
         };
+        limited.is_cut
     }
 }
 
@@ -138,9 +159,9 @@ impl fmt::Write for Limited<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.most.saturating_sub(self.bytes.len());
-        if text.len() <= room && !*self.is_cut {
+        if text.len() <= room && !self.is_cut {
             self.bytes.extend_from_slice(text.as_bytes());
-        } else if !std::mem::replace(self.is_cut, true) {
+        } else if !std::mem::replace(&mut self.is_cut, true) {
             let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
             self.bytes.extend_from_slice(&text.as_bytes()[..fits.unwrap_or(0)]);
         }
@@ -245,9 +266,13 @@ mod tests {
         assert!(Encoding::begin(&mut bytes, most, SAMPLE, TEXTS).is_none());
         let mut encoding = Encoding::begin(&mut bytes, 1024, SAMPLE, TEXTS).unwrap();
         encoding.value("k", Tag::Text, &[b'x'; 1000]);
+        encoding.displayed("d", Tag::Debug, format_args!("{}", "x".repeat(2000)));
+        encoding.displayed("e", Tag::Debug, format_args!("x"));
         encoding.end(format_args!("m"));
         let record = Arrived::from_bytes(&bytes).unwrap();
-        assert!(record.is_cut && record.values.is_empty() && record.message == "m");
+        assert!(record.is_cut && record.message == "m" && bytes.len() < 1024);
+        let [(key, Value::Debug(text))] = &record.values[..] else { panic!("{record:?}") };
+        assert!(key == "d" && text.len() > 600 && text.bytes().all(|byte| byte == b'x'));
     }
 
     #[test]
