@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long a call that ends workers waits at most for a logger.
-pub(crate) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Time between two looks while records come.
 const NAP: Duration = Duration::from_millis(1);
 /// So many naps without a record, and the thread sleeps until the next one comes.
@@ -90,6 +90,8 @@ struct Progress {
     flushed: u64,
     /// All was delivered, and no more will come.
     is_over: bool,
+    /// The last complete flush when a pool that ends gave up waiting for the next one.
+    given_up_at: Option<u64>,
 }
 
 /// The collector of a set of workers, as these have it: dropped once they have ended.
@@ -180,10 +182,28 @@ impl Capture {
         collectors.iter().zip(asked).all(|(collector, asked)| collector.wait_for(asked, until))
     }
 
+    /// Waits until workers that have ended have delivered all, [`FLUSH_LIMIT`] at most, and once
+    /// for a logger that gets no further.
+    pub(crate) fn flush_ended(&self) {
+        let is_stuck = |collector: &Arc<Collector>| {
+            let progress = lock(&collector.progress);
+            progress.given_up_at == Some(progress.flushed)
+        };
+        if lock(&self.collectors).iter().any(is_stuck) || self.flush(FLUSH_LIMIT) {
+            return;
+        }
+        for collector in lock(&self.collectors).iter() {
+            let mut progress = lock(&collector.progress);
+            if progress.flushed < collector.flushes.load(Ordering::SeqCst) {
+                progress.given_up_at = Some(progress.flushed);
+            }
+        }
+    }
+
     /// Delivers what is left and ends the threads, whose workers have ended. Where a logger takes
     /// longer than the limit, its thread ends by itself later.
     pub(crate) fn end(&self) {
-        self.flush(FLUSH_LIMIT);
+        self.flush_ended();
         for collector in std::mem::take(&mut *lock(&self.collectors)) {
             if collector.is_over()
                 && let Some(driver) = collector.driver.get()

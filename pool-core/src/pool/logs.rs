@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pool;
-use crate::{capture::FLUSH_LIMIT, error::Error};
+use crate::error::Error;
 
 impl Pool {
     /// Waits until the records that workers have handed over until now were given to the logger;
@@ -31,7 +31,11 @@ impl Pool {
 
     /// Delivers what workers that have ended have handed over.
     pub(super) fn flush_log_capture(&self) {
-        let _ = self.flush_logs(FLUSH_LIMIT);
+        if !self.is_foreign()
+            && let Some(capture) = self.settings.capture()
+        {
+            capture.flush_ended();
+        }
     }
 
     /// Ends the capture, after the workers have ended.
