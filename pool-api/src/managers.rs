@@ -21,8 +21,8 @@
 
 pub use pool_manager::{
     Address, AuthKey, ByteStream, Client, ClientBuilder, Connection, ConnectionOptions, DictProxy,
-    Error, EventProxy, ListProxy, Listener, ListenerBuilder, LockError, LockProxy, ManagedGuard,
-    ManagedPermit, ManagedType, Manager, ManagerBuilder, ManagerClient, NamespaceProxy, Proxy,
-    QueueProxy, ReentrantLockProxy, SemaphoreProxy, ServerProcess, ServerTypes, ValueProxy,
-    manager,
+    Error, EventProxy, Forwarder, ListProxy, Listener, ListenerBuilder, LockError, LockProxy,
+    ManagedGuard, ManagedPermit, ManagedType, Manager, ManagerBuilder, ManagerClient,
+    NamespaceProxy, Proxy, QueueProxy, ReentrantLockProxy, SemaphoreProxy, ServerProcess,
+    ServerTypes, ValueProxy, forward, manager,
 };

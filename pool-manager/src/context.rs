@@ -14,6 +14,30 @@ use crate::{
     protocol::{Blob, ServerId},
 };
 
+/// The name of a value's type without the modules that its parts are in: those may have other paths
+/// in another program.
+pub(crate) fn name_of<T: ?Sized>(_: &T) -> String {
+    short_name::<T>()
+}
+
+/// A type's name without modules.
+pub(crate) fn short_name<T: ?Sized>() -> String {
+    let (mut short, mut word) = (String::new(), String::new());
+    let mut letters = std::any::type_name::<T>().chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter.is_alphanumeric() || letter == '_' {
+            word.push(letter);
+        } else if letter == ':' && letters.next_if_eq(&':').is_some() {
+            word.clear();
+        } else {
+            short.push_str(&word);
+            word.clear();
+            short.push(letter);
+        }
+    }
+    short + &word
+}
+
 thread_local! {
     static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
     static DECODING: RefCell<Option<Decoding>> = const { RefCell::new(None) };
@@ -152,4 +176,16 @@ fn within<R>(decoding: Decoding, act: impl FnOnce() -> R) -> (R, Vec<u64>) {
         DECODING.with_borrow_mut(|now| now.as_mut().map(|now| std::mem::take(&mut now.granted)));
     drop(restore);
     (result, left.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_have_no_modules() {
+        assert_eq!(short_name::<u64>(), "u64");
+        assert_eq!(short_name::<(String, [Option<Error>; 2])>(), "(String, [Option<Error>; 2])");
+        assert_eq!(name_of("x"), "str");
+    }
 }

@@ -9,7 +9,7 @@ use pool_ipc::WireFault;
 use crate::Address;
 
 /// Why a connection, a server or a call of an object failed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument or an option that cannot be used, named in the text. Nothing was started.
@@ -55,7 +55,8 @@ pub enum Error {
     },
     /// The other side has closed the connection, or has ended.
     Disconnected,
-    /// The time was over first; nothing was changed.
+    /// The time limit was over first; nothing was changed. Also where nothing was to be waited for:
+    /// a lock that is held, a queue that is full or empty.
     TimedOut,
     /// A value could not be encoded. A handle of shared memory or of a channel crosses no socket.
     Encode(WireFault),
@@ -71,6 +72,13 @@ pub enum Error {
         /// The type that the proxy is for.
         expected: String,
         /// The type of the object.
+        found: String,
+    },
+    /// The constructor of an own type takes another argument.
+    WrongArgument {
+        /// The type that the constructor takes.
+        expected: String,
+        /// The type of the argument.
         found: String,
     },
     /// No type of this name is registered at the server.
@@ -100,6 +108,8 @@ pub enum Error {
     ShutDown,
     /// The process of the server could not be started, or ended before it was ready.
     Start(pool_core::Error),
+    /// The process of the server had ended before it was shut down.
+    Ended(pool_core::Error),
 }
 
 impl Error {
@@ -113,6 +123,19 @@ impl Error {
 
     pub(crate) fn errno(errno: nix::errno::Errno) -> Self {
         Self::io(errno.into())
+    }
+}
+
+/// The text of the error and of its sources, as `main` prints it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -135,13 +158,24 @@ impl fmt::Display for Error {
                 write!(f, "a message of {len} bytes is larger than the limit of {limit} bytes")
             }
             Self::Disconnected => f.write_str("the other side has closed the connection"),
-            Self::TimedOut => f.write_str("the time was over first"),
+            Self::TimedOut => f.write_str("the time limit was over first"),
             Self::Encode(_) => f.write_str("a value could not be encoded for a socket"),
             Self::Decode(_) => f.write_str("what arrived is no value of the expected type"),
             Self::Io(_) => f.write_str("an error of the system on a connection"),
             Self::NoSuchObject => f.write_str("the server has no such object (any more)"),
             Self::WrongType { expected, found } => {
-                write!(f, "the proxy is for an object of type {expected}, which is a {found}")
+                let name = |of: &str| of.split(';').next().unwrap_or_default().to_string();
+                let (for_type, is) = (name(expected), name(found));
+                if for_type == is {
+                    return write!(
+                        f,
+                        "the proxy and the object have other methods: {expected}; {found}"
+                    );
+                }
+                write!(f, "the proxy is for a {for_type}, and the object is a {is}")
+            }
+            Self::WrongArgument { expected, found } => {
+                write!(f, "the constructor takes a {expected}, and the argument is a {found}")
             }
             Self::NotRegistered(name) => {
                 write!(f, "the server has no registered type named {name:?}")
@@ -158,6 +192,7 @@ impl fmt::Display for Error {
             Self::ServerFull => f.write_str("the server has as many connections as it may have"),
             Self::ShutDown => f.write_str("the server has been shut down"),
             Self::Start(_) => f.write_str("the process of the server could not be started"),
+            Self::Ended(_) => f.write_str("the process of the server had ended already"),
         }
     }
 }
@@ -169,7 +204,7 @@ impl std::error::Error for Error {
                 Some(&**source)
             }
             Self::Encode(fault) | Self::Decode(fault) => Some(fault),
-            Self::Start(error) => Some(error),
+            Self::Start(error) | Self::Ended(error) => Some(error),
             _ => None,
         }
     }

@@ -52,7 +52,8 @@ pub use proxies::{
 pub use server::ManagedType;
 pub(crate) use transport::check_time;
 pub use transport::{
-    ByteStream, Client, ClientBuilder, Connection, ConnectionOptions, Listener, ListenerBuilder,
+    ByteStream, Client, ClientBuilder, Connection, ConnectionOptions, Forwarder, Listener,
+    ListenerBuilder, forward,
 };
 
 /// What the expansion of [`manager!`] needs.

@@ -95,7 +95,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`Error::Start`] if the process of the server had ended otherwise.
+    /// [`Error::Ended`] if the process of the server had ended otherwise.
     pub fn shutdown(mut self) -> Result<(), Error> {
         self.end()
     }
@@ -122,13 +122,13 @@ impl Manager {
                 let limit = if asked.is_ok() { limit } else { Duration::from_millis(100) };
                 match process.join_timeout(limit) {
                     Ok(()) => return Ok(()),
-                    Err(error) if !process.is_alive() => return Err(Error::Start(error)),
+                    Err(error) if !process.is_alive() => return Err(Error::Ended(error)),
                     Err(_) => {}
                 }
                 let was_alive = process.is_alive();
                 let _ = process.kill();
                 let end = process.join();
-                if was_alive { Ok(()) } else { end.map_err(Error::Start) }
+                if was_alive { Ok(()) } else { end.map_err(Error::Ended) }
             }
         }
     }

@@ -216,6 +216,6 @@ fn killed_server() -> Outcome {
         }
     };
     assert!(matches!(end, Error::Disconnected | Error::Connect { .. }), "{end:?}");
-    assert!(matches!(manager.shutdown(), Err(Error::Start(_))));
+    assert!(matches!(manager.shutdown(), Err(Error::Ended(_))));
     Ok(())
 }

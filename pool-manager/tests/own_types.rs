@@ -112,8 +112,14 @@ fn own_types_are_called() {
         assert_eq!(echoed.get(&1).unwrap(), Some(2));
         let missing = manager.create::<OtherProxy>(1u64).unwrap_err();
         assert!(matches!(missing, Error::NotRegistered(_)), "{missing:?}");
-        let wrong = manager.create::<CounterProxy>(()).unwrap_err();
-        assert!(matches!(wrong, Error::Decode(_)), "{wrong:?}");
+        let wrong = [
+            manager.create::<CounterProxy>(()).unwrap_err(),
+            manager.create::<CounterProxy>(5i32).unwrap_err(),
+            manager.create::<CounterProxy>(String::from("a text")).unwrap_err(),
+        ];
+        let texts = ["()", "i32", "String"]
+            .map(|found| format!("the constructor takes a u64, and the argument is a {found}"));
+        assert_eq!(wrong.map(|error| error.to_string()), texts);
         drop((dict, echoed, list, counter));
         assert_eq!(manager.object_count().unwrap(), 0);
     });

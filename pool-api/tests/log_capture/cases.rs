@@ -10,6 +10,7 @@ use log::{Level, LevelFilter, error, info, trace, warn};
 use pool_api::{Builder, Cause, StartMethod, WorkerPool, logging::LogCapture};
 
 use crate::{
+    at_end,
     case::{Case, Outcome, builder, sized},
     collect::{Seen, install},
     loggers, processes, sys,
@@ -20,7 +21,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let traces = crate::traces::CASES;
     #[cfg(not(feature = "tracing"))]
     let traces: &[Case] = &[];
-    CASES.iter().chain(loggers::CASES).chain(processes::CASES).chain(traces)
+    CASES.iter().chain(at_end::CASES).chain(loggers::CASES).chain(processes::CASES).chain(traces)
 }
 
 const CASES: &[Case] = &[

@@ -232,6 +232,14 @@ impl Collector {
         number
     }
 
+    /// Waits until then for what was handed over until now to be delivered.
+    pub(crate) fn flush_until(&self, until: Instant) {
+        if !drives_here() {
+            let asked = self.ask();
+            self.wait_for(asked, Some(until));
+        }
+    }
+
     fn wait_for(&self, asked: u64, until: Option<Instant>) -> bool {
         let waits = |progress: &mut Progress| progress.flushed < asked && !progress.is_over;
         let progress = lock(&self.progress);
@@ -362,6 +370,11 @@ impl fmt::Debug for Collector {
 }
 
 impl Collecting {
+    /// What collects.
+    pub(crate) fn collector(&self) -> &Arc<Collector> {
+        &self.collector
+    }
+
     /// Wakes the thread: a worker has ended, maybe before it could do so.
     pub(crate) fn wake(&self) {
         self.collector.area.wake();

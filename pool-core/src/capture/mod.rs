@@ -32,7 +32,7 @@ mod stderr;
 mod trace;
 mod value;
 
-pub(crate) use collector::{Capture, Collecting, Places};
+pub(crate) use collector::{Capture, Collecting, Collector, Places};
 pub use logger::{CapturedLogger, InstallError, install};
 pub use options::LogCapture;
 pub(crate) use start::{begin, settle};

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a child stays listed until it has ended and was reaped, whatever becomes of its
 //! handle; a process that was forked from this one begins with an empty list. At the normal end of
-//! this process daemonic children are killed, and the others waited for, but for detached ones.
+//! this process daemonic children are killed, and the others waited for, but for detached ones;
+//! then what was captured is delivered.
 
 use std::{
     process,
@@ -12,6 +13,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::deliveries;
 use crate::watcher::Awaited;
 use crate::{mutex::lock, os};
 
@@ -118,7 +120,7 @@ fn reap(
     ended
 }
 
-/// Ends the children of this process, which is about to end.
+/// Ends the children of this process, which is about to end, and delivers what was captured.
 pub(crate) fn end_of_process() {
     let mut children = std::mem::take(&mut locked().all);
     children.retain(|child| !child.is_current());
@@ -128,6 +130,7 @@ pub(crate) fn end_of_process() {
     // A thread cannot be killed: it ends with this process.
     daemons.iter().filter(|child| child.pid().is_some()).for_each(|child| child.wait());
     others.iter().filter(|child| !child.is_detached()).for_each(|child| child.wait());
+    deliveries::deliver_all();
 }
 
 extern "C" fn at_exit() {

@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 
 use super::{
     children::{self, Children},
+    deliveries::{self, Deliveries},
     identity::{self, Known},
     server_link::{self, ServerOfProcess},
 };
@@ -15,6 +16,7 @@ use super::{
 pub(crate) struct ForkLocks {
     _known: MutexGuard<'static, Known>,
     _children: MutexGuard<'static, Children>,
+    _deliveries: MutexGuard<'static, Deliveries>,
     _server: MutexGuard<'static, ServerOfProcess>,
 }
 
@@ -25,6 +27,7 @@ impl ForkLocks {
         Self {
             _known: identity::locked(),
             _children: children::locked(),
+            _deliveries: deliveries::locked(),
             _server: server_link::locked(),
         }
     }

@@ -24,6 +24,7 @@ use nix::{
 use super::logs::ChildLogs;
 use super::{
     children::{Running, SERVER_LIMIT},
+    deliveries::deliver_at_end,
     messages::{Inbox, Kind, Message},
     run::Step,
     server_link::ServerLink,
@@ -77,6 +78,7 @@ impl ChildOutput {
         let last = capture.output_of(ONLY_PROCESS, Failed::Last);
         let this = Self { capture, last, owner: process::id() };
         this.capture.start()?;
+        deliver_at_end(&this.capture);
         Ok((Some(this), [socket].into_iter().chain(files).collect()))
     }
 }

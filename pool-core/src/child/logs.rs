@@ -11,6 +11,7 @@ use std::{
 
 use pool_shm::{Mapping, Segment};
 
+use super::deliver_at_end;
 use crate::{
     capture::{self, Capture, Collecting, Places},
     error::{Error, OrResources},
@@ -46,6 +47,7 @@ impl LogSegment {
         let places = (shape, Places::Process(name.to_string()));
         let stack = stack::size_beside(None);
         let collecting = capture.open(mapping.clone(), OFFSET, places, stack)?;
+        deliver_at_end(collecting.collector());
         let logs = ChildLogs { capture, collecting: Mutex::new(Some(collecting)) };
         Ok((Arc::new(Self { segment: Some(segment), mapping }), logs))
     }

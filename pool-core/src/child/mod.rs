@@ -12,10 +12,12 @@
 //! * `handle.rs`: what the parent keeps of a process.
 //! * `logs.rs`: its captured logs.
 //! * `fork_locks.rs`: the locks of this folder, taken while this process is forked.
+//! * `deliveries.rs`: what is delivered at the end of this process.
 //! * `children.rs`: all processes and threads that the parent has started, and their end with it.
 
 pub(crate) mod children;
 mod config;
+mod deliveries;
 mod fork_locks;
 mod handle;
 pub(crate) mod identity;
@@ -29,6 +31,7 @@ mod work;
 
 pub(crate) use children::{Running, SERVER_LIMIT};
 pub(crate) use config::ChildConfig;
+pub(crate) use deliveries::deliver_at_end;
 pub(crate) use fork_locks::ForkLocks;
 pub(crate) use handle::{Child, ChildOutput, ChildParts, End, Outcome};
 #[cfg(feature = "capture-log")]

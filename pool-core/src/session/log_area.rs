@@ -11,7 +11,7 @@ use pool_shm::{Mapping, Segment};
 #[cfg(feature = "capture-log")]
 use crate::capture::{Collecting, Places};
 #[cfg(feature = "capture-log")]
-use crate::stack;
+use crate::{child::deliver_at_end, stack};
 use crate::{config::PoolConfig, error::Error};
 
 /// Where the memory lies.
@@ -80,7 +80,10 @@ impl LogArea {
             (Some(capture), Some(shape)) => {
                 let stack = stack::size_beside(None);
                 let places = (shape, Places::Workers);
-                Some(capture.open(board.clone(), self.offset() as usize, places, stack)?)
+                let offset = self.offset() as usize;
+                let collecting = capture.open(board.clone(), offset, places, stack)?;
+                deliver_at_end(collecting.collector());
+                Some(collecting)
             }
             _ => None,
         };

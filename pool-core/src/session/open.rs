@@ -31,6 +31,7 @@ use super::{
     state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
+    child::deliver_at_end,
     config::PoolConfig,
     deferred_log::DeferredLog,
     engine::{Engine, JobTable},
@@ -195,6 +196,7 @@ impl Session {
         });
         if let Some(capture) = &*session.output {
             capture.start()?;
+            deliver_at_end(capture);
         }
         Ok(session)
     }

@@ -147,11 +147,13 @@ impl ManagerClient {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRegistered`]; [`Error::Decode`] if the constructor takes another type;
+    /// [`Error::NotRegistered`]; [`Error::WrongArgument`] if the constructor takes another type, by
+    /// its name without modules; [`Error::Decode`] if two such types differ;
     /// [`Error::Panicked`]; those of a connection.
     pub fn create<P: ManagedType>(&self, argument: impl Wire) -> Result<P, Error> {
         let blobs = vec![context::encode_value(&argument, self.server().id)?];
-        self.make(P::TYPE_NAME, Body { blobs, ..Body::default() })
+        let texts = vec![P::TYPE_NAME.into(), context::name_of(&argument)];
+        self.granted(server::CREATE, Body { blobs, texts, ..Body::default() })
     }
 
     /// Makes the object known by a name to all clients. It stays until the name is

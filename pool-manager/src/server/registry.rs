@@ -87,7 +87,8 @@ type Constructor = dyn Fn(Arc<Item>, &Arc<Shared>) -> Result<Arc<dyn Object>, Fa
 /// The own types of a server.
 #[derive(Default, Clone)]
 pub(crate) struct Registry {
-    types: HashMap<&'static str, Arc<Constructor>>,
+    /// By name; with the name of the constructor's argument.
+    types: HashMap<&'static str, (String, Arc<Constructor>)>,
     twice: Option<&'static str>,
 }
 
@@ -101,7 +102,7 @@ impl Registry {
             let value = call.arguments().map_err(fault_of)?;
             Ok(Arc::new(Managed::<P>(constructor(value))) as Arc<dyn Object>)
         };
-        if self.types.insert(P::TYPE_NAME, Arc::new(make)).is_some() {
+        if self.types.insert(P::TYPE_NAME, (context::short_name::<A>(), Arc::new(make))).is_some() {
             self.twice = Some(P::TYPE_NAME);
         }
     }
@@ -123,7 +124,12 @@ impl Registry {
         arguments: &mut Arguments,
         shared: &Arc<Shared>,
     ) -> Result<Arc<dyn Object>, Fault> {
-        let make = self.types.get(name).ok_or_else(|| Fault::NotRegistered(name.into()))?;
+        let known = self.types.get(name).ok_or_else(|| Fault::NotRegistered(name.into()))?;
+        let (expected, make) = known;
+        let found = arguments.text()?;
+        if found != *expected {
+            return Err(Fault::WrongArgument(expected.clone(), found));
+        }
         make(arguments.item()?, shared)
     }
 }

@@ -38,25 +38,28 @@ impl Client {
 /// Connects, and proves and checks the key.
 pub(crate) fn connect(address: &Address, options: &ConnectionOptions) -> Result<Connection, Error> {
     options.check()?;
+    if matches!(address, Address::Tcp(_)) && options.key.is_none() {
+        return Err(Error::KeyRequired);
+    }
+    handshake::connect(dial(address, options.handshake_timeout)?, options)
+}
+
+/// Opens a socket to an address.
+pub(super) fn dial(address: &Address, limit: Duration) -> Result<Stream, Error> {
     let failed = |error| Error::Connect { address: address.clone(), source: Arc::new(error) };
-    let stream = match address {
-        Address::Tcp(_) if options.key.is_none() => return Err(Error::KeyRequired),
+    match address {
         Address::Tcp(host) => {
             let mut result = Err(std::io::ErrorKind::NotFound.into());
             for candidate in host.to_socket_addrs().map_err(failed)? {
-                result = TcpStream::connect_timeout(&candidate, options.handshake_timeout);
+                result = TcpStream::connect_timeout(&candidate, limit);
                 if result.is_ok() {
                     break;
                 }
             }
-            result.and_then(Stream::tcp).map_err(failed)?
+            result.and_then(Stream::tcp).map_err(failed)
         }
-        local => {
-            let limit = options.handshake_timeout;
-            Stream::Unix(connect_unix(local, limit).map_err(failed)?)
-        }
-    };
-    handshake::connect(stream, options)
+        local => connect_unix(local, limit).map(Stream::Unix).map_err(failed),
+    }
 }
 
 /// Connects to a Unix socket. Where the listener accepts none any more, so that its queue is full,

@@ -17,7 +17,7 @@ use crate::Error;
 
 const MAGIC: [u8; 4] = *b"PMF1";
 /// The bytes of a header.
-const HEAD: usize = 32;
+pub(super) const HEAD: usize = 32;
 /// How much of a body is believed before any of it has arrived.
 const FIRST_STEP: usize = 64 << 10;
 /// Bodies up to this are sent in one piece with their header.
@@ -74,7 +74,7 @@ impl Head {
     }
 
     /// The header and the length of the body, checked against the limit.
-    fn read(bytes: &[u8; HEAD], limit: u64) -> Result<(Self, usize), Error> {
+    pub(super) fn read(bytes: &[u8; HEAD], limit: u64) -> Result<(Self, usize), Error> {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         if bytes[..4] != MAGIC {

@@ -26,8 +26,10 @@ use crate::{AuthKey, Error, key::random_bytes};
 const MAGIC: [u8; 4] = *b"PMH1";
 const CLIENT: &[u8] = b"pool-manager handshake 1: client proves";
 const LISTENER: &[u8] = b"pool-manager handshake 1: listener proves";
-const HELLO: usize = 40;
-const ANSWER: usize = 72;
+/// The bytes of each part of a listener.
+pub(super) const HELLO: usize = 40;
+/// The bytes of a client's part.
+pub(super) const ANSWER: usize = 72;
 
 /// The listening side.
 pub(crate) fn accept(
@@ -38,7 +40,7 @@ pub(crate) fn accept(
     let ours = random_bytes::<32>()?;
     let key = options.key.as_ref();
     exchange.send(&hello(key, &ours))?;
-    let answer: [u8; ANSWER] = exchange.receive()?;
+    let answer: [u8; ANSWER] = exchange.receive_hello()?;
     let has_key = read_hello(&answer)?;
     let theirs = &answer[8..HELLO];
     let verdict = check_keys(key, has_key)
@@ -58,7 +60,7 @@ pub(crate) fn accept(
 pub(crate) fn connect(stream: Stream, options: &ConnectionOptions) -> Result<Connection, Error> {
     let exchange = Exchange::new(&stream, options)?;
     let key = options.key.as_ref();
-    let first: [u8; HELLO] = exchange.receive()?;
+    let first: [u8; HELLO] = exchange.receive_hello()?;
     let has_key = read_hello(&first)?;
     check_keys(key, has_key)?;
     let theirs = &first[8..];
@@ -86,7 +88,6 @@ fn hello(key: Option<&AuthKey>, nonce: &[u8; 32]) -> [u8; HELLO] {
 /// Whether the other side has a key.
 fn read_hello(bytes: &[u8]) -> Result<bool, Error> {
     match bytes[4..8] {
-        _ if bytes[..4] != MAGIC => Err(Error::Malformed("no handshake begins here")),
         [has_key @ (0 | 1), 0, 0, 0] => Ok(has_key == 1),
         _ => Err(Error::Malformed("a handshake of another version")),
     }
@@ -124,6 +125,14 @@ fn verify(
     mac(key, label, nonces).verify_slice(proof).map_err(|_| Error::Refused)
 }
 
+/// Refuses the peer of a Unix socket if that is another user.
+pub(super) fn check_user(stream: &Stream) -> Result<(), Error> {
+    match stream.peer()? {
+        Some((_, uid)) if uid != geteuid().as_raw() => Err(Error::OtherUser { uid }),
+        _ => Ok(()),
+    }
+}
+
 /// A stream with the deadline of its handshake.
 struct Exchange<'a> {
     stream: &'a Stream,
@@ -134,11 +143,7 @@ struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// Begins a handshake, with the peer of a Unix socket if that is this user.
     fn new(stream: &'a Stream, options: &'a ConnectionOptions) -> Result<Self, Error> {
-        if let Some((_, uid)) = stream.peer()?
-            && uid != geteuid().as_raw()
-        {
-            return Err(Error::OtherUser { uid });
-        }
+        check_user(stream)?;
         let deadline = Instant::now() + options.handshake_timeout;
         Ok(Self { stream, options, deadline })
     }
@@ -147,10 +152,26 @@ impl<'a> Exchange<'a> {
         self.stream.write_all(bytes).map_err(Error::io)
     }
 
+    /// Receives a part that begins as a handshake does; what begins otherwise is not waited for.
+    fn receive_hello<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let begin: [u8; MAGIC.len()] = self.receive()?;
+        if begin != MAGIC {
+            return Err(Error::Malformed("no handshake begins here"));
+        }
+        let mut bytes = [0; N];
+        bytes[..MAGIC.len()].copy_from_slice(&begin);
+        self.fill(&mut bytes, MAGIC.len())?;
+        Ok(bytes)
+    }
+
     fn receive<const N: usize>(&self) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
-        let mut filled = 0;
-        while filled < N {
+        self.fill(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn fill(&self, bytes: &mut [u8], mut filled: usize) -> Result<(), Error> {
+        while filled < bytes.len() {
             if self.stream.descriptor().is_some() && !self.stream.wait_readable(self.deadline)? {
                 return Err(Error::HandshakeTimedOut(self.options.handshake_timeout));
             }
@@ -159,6 +180,6 @@ impl<'a> Exchange<'a> {
                 read => filled += read,
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 }

@@ -7,9 +7,11 @@
 //! * `connection.rs`: typed messages over a connection.
 //! * `listener.rs`: accepts connections.
 //! * `client.rs`: connects.
+//! * `forward.rs`: the way to a server over streams of the program's own.
 
 mod client;
 mod connection;
+mod forward;
 mod frame;
 mod handshake;
 mod listener;
@@ -19,6 +21,7 @@ mod stream;
 pub use client::Client;
 pub(crate) use client::connect;
 pub use connection::Connection;
+pub use forward::{Forwarder, forward};
 pub(crate) use frame::{Frame, Head, Kind};
 pub(crate) use handshake::accept;
 pub use listener::Listener;
