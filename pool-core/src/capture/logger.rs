@@ -46,7 +46,8 @@ struct Installed {
 /// [`install`] makes it the program's logger in one step.
 ///
 /// ```
-/// use pool_core::CapturedLogger;
+/// # mod pool_api { pub use pool_core as logging; }
+/// use pool_api::logging::CapturedLogger;
 ///
 /// # struct Lines;
 /// # impl log::Log for Lines {
@@ -111,9 +112,12 @@ impl std::error::Error for InstallError {}
 /// #     fn flush(&self) {}
 /// # }
 /// # fn build_logger() -> Lines { Lines }
+/// # mod pool_api { pub mod logging { pub use pool_core::install_logger as install; } }
+/// use pool_api::logging;
+///
 /// // With env_logger: `let logger = env_logger::Builder::from_default_env().build();`
 /// let logger = build_logger();
-/// pool_core::install_logger(Box::new(logger))?;
+/// logging::install(Box::new(logger))?;
 /// log::set_max_level(log::LevelFilter::Info);
 /// # Ok::<(), pool_core::InstallError>(())
 /// ```

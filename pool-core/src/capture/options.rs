@@ -17,7 +17,8 @@ const LONGEST_TARGET: usize = 255;
 /// `apple`. Records of other targets stay in the worker, as without capture.
 ///
 /// ```
-/// use pool_core::LogCapture;
+/// # mod pool_api { pub use pool_core as logging; }
+/// use pool_api::logging::LogCapture;
 ///
 /// let capture = LogCapture::targets(["app", "sqlx::query"]).buffer_bytes(4 << 20);
 /// assert_ne!(capture, LogCapture::from("app"));

@@ -16,7 +16,10 @@ use super::logger::{InstallError, install};
 /// bring the records of their workers to it.
 ///
 /// ```no_run
-/// pool_core::log_to_stderr(log::LevelFilter::Info)?;
+/// # mod pool_api { pub use pool_core as logging; }
+/// use pool_api::logging;
+///
+/// logging::log_to_stderr(log::LevelFilter::Info)?;
 /// // [2026-11-30T22:00:00.125Z INFO worker-0/4711 app] item 7 done
 /// # Ok::<(), pool_core::InstallError>(())
 /// ```
