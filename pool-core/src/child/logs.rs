@@ -6,6 +6,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process,
     sync::{Arc, Mutex},
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct LogSegment {
 pub(crate) struct ChildLogs {
     capture: Capture,
     collecting: Mutex<Option<Collecting>>,
+    /// A forked child has a copy of this.
+    owner: u32,
 }
 
 impl LogSegment {
@@ -48,7 +51,8 @@ impl LogSegment {
         let stack = stack::size_beside(None);
         let collecting = capture.open(mapping.clone(), OFFSET, places, stack)?;
         deliver_at_end(collecting.collector());
-        let logs = ChildLogs { capture, collecting: Mutex::new(Some(collecting)) };
+        let logs =
+            ChildLogs { capture, collecting: Mutex::new(Some(collecting)), owner: process::id() };
         Ok((Arc::new(Self { segment: Some(segment), mapping }), logs))
     }
 
@@ -77,6 +81,15 @@ impl ChildLogs {
     pub(super) fn end(&self) {
         if lock(&self.collecting).take().is_some() {
             self.capture.end();
+        }
+    }
+}
+
+/// Nothing has waited for the process, or has its handle any more.
+impl Drop for ChildLogs {
+    fn drop(&mut self) {
+        if self.owner == process::id() {
+            self.end();
         }
     }
 }
