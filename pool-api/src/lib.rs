@@ -128,7 +128,7 @@
 //! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
 //! | what workers print | [`Output`], [`OutputEvent`], [`Stream`], [`TaskOutput`] |
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
-//! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
+//! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`]; with the feature `serde` `Serde`, `SerdeDyn` |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | messages between processes or threads | [`channel`] |
 //! | objects at a server, for programs that are no relatives too | `managers` |
@@ -146,6 +146,8 @@
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
 //! | `tracing` | off | the same for events and spans of `tracing` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
+//! | `ndarray` | off | `SharedNdArray`: an array of the `ndarray` crate in shared memory, `rows` and `rows_mut` for its parts along axis 0; `WireArray`: an array as item or result. See [shared memory](guide::shared_memory) |
+//! | `serde` | off | `Serde` and `SerdeDyn`: a type with serde's traits crosses. See [own types](guide::own_types) |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!
 //! # Limits
@@ -218,12 +220,21 @@ pub use pool_core::{
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]
 pub use pool_ipc::SharedObject as View;
-pub use pool_ipc::{Recursive, SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
+#[cfg(feature = "ndarray")]
+pub use pool_ipc::{
+    ArchivedNdArray, ArchivedWireArray, ArrayError, Rows, SharedNdArray, SharedView, WireArray,
+};
+#[cfg(feature = "serde")]
+pub use pool_ipc::{ArchivedSerde, ArchivedSerdeDyn, Serde, SerdeDyn, SerdeError};
+pub use pool_ipc::{
+    Recursive, SealError, SegmentFault, SerdeFault, SharedObject, Wire, WireFault, rkyv, wire,
+};
 pub use pool_shm::{
-    Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
-    SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
-    SharedPermit, SharedReadGuard, SharedReentrantMutex, SharedReentrantMutexGuard, SharedRwLock,
-    SharedSemaphore, SharedValue, SharedWriteGuard, bytemuck,
+    Bitwise, Element, Error as ShmError, ExclusiveElements, LockError, Number, SharedArray,
+    SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
+    SharedMutexGuard, SharedPermit, SharedReadGuard, SharedReentrantMutex,
+    SharedReentrantMutexGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
+    bytemuck,
 };
 
 /// What a call of this crate answers with.

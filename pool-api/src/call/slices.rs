@@ -12,8 +12,8 @@ use crate::{Result, WorkerPool};
 /// The input of a call over the parts of an array, see
 /// [`WorkerPool::slices`](crate::WorkerPool::slices).
 pub struct Parts<'a, K: FromPart, T: Element> {
-    array: K::Array<'a, T>,
-    len: usize,
+    pub(super) array: K::Array<'a, T>,
+    pub(super) len: usize,
 }
 
 impl<K: FromPart, T: Element> fmt::Debug for Parts<'_, K, T> {

@@ -126,7 +126,7 @@ fn value_of<F: Portable<Context = ()>>(
     surroundings: &mut Surroundings<'_>,
     item: Compact<F::Item>,
 ) -> Result<Compact<F::Output>, Error> {
-    let packed = F::pack(item.into_inner()).map_err(|_| Error::Encode { index: 0 })?;
+    let packed = F::pack(item.into_inner()).map_err(|fault| Error::unencodable(0, fault))?;
     Ok(Compact::new(F::call_thread_item(function, &(), surroundings, packed)))
 }
 

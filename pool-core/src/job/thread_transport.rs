@@ -133,7 +133,8 @@ impl<F: Form> ThreadTransport<F> {
             && let Some(item) = items.next()
         {
             let index = first.after(thread_items.len());
-            thread_items.push(F::pack(item).map_err(|_| Error::Encode { index: index.number() })?);
+            let packed = F::pack(item);
+            thread_items.push(packed.map_err(|fault| Error::unencodable(index.number(), fault))?);
         }
         self.send_items(thread_items)
     }

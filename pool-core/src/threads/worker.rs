@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_ipc::{Encoder, WireFault};
+use pool_ipc::Encoder;
 
 use super::{
     exiting::{Exiting, Left},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::PoolConfig,
     deferred_log::Entry,
-    error::{Cause, Stage},
+    error::{Cause, FailureKind, Stage},
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
     ids::WorkerId,
     panic::{drop_quietly, in_task, take_panic},
@@ -188,8 +188,7 @@ impl ThreadWorker {
                 }
                 Ok(())
             }
-            Ok(Some(Err(WireFault::Segment(fault)))) => failed(Cause::Handle(fault)),
-            Ok(Some(Err(_))) => failed(Cause::BadResult),
+            Ok(Some(Err(fault))) => failed(FailureKind::of_result(fault).into()),
             Err(panic) => failed(take_panic(panic).into()),
         }
     }

@@ -54,6 +54,8 @@ mod manager_memory;
 mod manager_races;
 mod many_lives;
 mod memory_limit;
+#[cfg(feature = "ndarray")]
+mod nd_arrays;
 mod nested_pools;
 mod nested_use;
 mod nesting;
@@ -68,6 +70,8 @@ mod processes_given;
 mod processes_related;
 mod randomness;
 mod retries;
+#[cfg(feature = "serde")]
+mod serde_types;
 mod settings;
 mod shared;
 mod shared_failures;
@@ -126,6 +130,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         processes::CASES,
         processes_given::CASES,
         processes_related::CASES,
+        #[cfg(feature = "serde")]
+        serde_types::CASES,
         settings::CASES,
         shared::CASES,
         randomness::CASES,
@@ -134,6 +140,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_handles::CASES,
         shared_memory::CASES,
         slices::CASES,
+        #[cfg(feature = "ndarray")]
+        nd_arrays::CASES,
         slices_failures::CASES,
         slices_hooks::CASES,
         lent_views::CASES,
