@@ -176,8 +176,9 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
-    /// A `Serde` or `SerdeDyn` in an item, or in the context, could not be encoded; the fault, which
-    /// is the source, says why and what to take instead. Its `check` has the type's own words.
+    /// A `Serde` or `SerdeDyn` in an item, or in the context, could not be encoded; the fault,
+    /// which is the source, says why and what to take instead. Its `check` has the type's own
+    /// words.
     Serde {
         /// Which item of the input has it; none if it is the context.
         index: Option<u64>,

@@ -5,7 +5,7 @@
 //! * `items.rs`: the calls over many items that wait or iterate; `async_items.rs`: those whose
 //!   results are taken later, all together; `streams.rs`: those for executors.
 //! * `item.rs`: calls of one item.
-//! * `slices.rs`: calls over the parts of a shared array; `rows.rs`: over those of one with a shape.
+//! * `slices.rs`: calls over the parts of a shared array; `rows.rs`: of one with a shape.
 //! * `workers.rs`: calls of every worker.
 //! * `shapes.md`, `part_shapes.md`, `worker_shapes.md`: what the functions may take.
 

@@ -11,8 +11,8 @@ use crate::WorkerPool;
 impl<S, W, E> WorkerPool<S, W, E> {
     /// Prepares a call over parts of `rows` rows along axis 0, as
     /// [`slices_mut`](WorkerPool::slices_mut) cuts an array without a shape: the last part may have
-    /// fewer. The function gets the [`Rows`], the part's number, and its elements; the rows give the
-    /// part its shape.
+    /// fewer. The function gets the [`Rows`], the part's number, and its elements; the rows give
+    /// the part its shape.
     ///
     /// ```
     /// use ndarray::array;

@@ -36,8 +36,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// The bytes are [postcard](https://docs.rs/postcard)'s: small, and without names, so a type that
 /// asks them what they hold needs a [`SerdeDyn`]: enums without a tag or with one inside
-/// (`untagged`, `tag`), flattened fields, fields that may be left out, `serde_json::Value`. What needs one and has none is a
-/// [`SerdeFault`](crate::SerdeFault), when it is encoded or decoded; so is a value that is nested
+/// (`untagged`, `tag`), flattened fields, fields that may be left out, `serde_json::Value`. What
+/// needs one and has none is a [`SerdeFault`](crate::SerdeFault), when it is encoded or decoded; so
+/// is a value that is nested
 /// more than [256](crate::SerdeFault::MAX_DEPTH) deep. In worker threads nothing is encoded, so
 /// all of these cross; [`check`](Self::check) says before what will not.
 ///

@@ -1,7 +1,7 @@
 //! The elements of an array that has one handle only, as a slice.
 //!
-//! Invariant: while an [`ExclusiveElements`] lives, its [`Alone`] keeps every other handle away, and
-//! the handle that it came from is borrowed mutably, so no other code reaches the elements.
+//! Invariant: while an [`ExclusiveElements`] lives, its [`Alone`] keeps every other handle away,
+//! and the handle that it came from is borrowed mutably, so no other code reaches the elements.
 
 use std::{
     fmt,

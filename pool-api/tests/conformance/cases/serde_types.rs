@@ -39,7 +39,7 @@ enum Shape {
     Struct { char: char, nested: Option<Box<Shape>> },
 }
 
-/// As types of dates and of money are written: a number in a newtype, with a check.
+/// A number in a newtype, with a check, the form of many types of dates and of money.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(try_from = "i64", into = "i64")]
 struct Day(i64);
