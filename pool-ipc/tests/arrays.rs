@@ -2,6 +2,7 @@
 //! what of damaged bytes is refused.
 
 #![cfg(feature = "ndarray")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use ndarray::{
     Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Dimension, Ix1, Ix2, Ix3, IxDyn, array, s,

@@ -2,6 +2,7 @@
 //! bytes take neither memory nor the stack.
 
 #![cfg(feature = "serde")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::{
     borrow::Cow,
@@ -208,7 +209,7 @@ impl TryFrom<u8> for Even {
     type Error = String;
 
     fn try_from(value: u8) -> Result<Self, String> {
-        if value % 2 == 0 { Ok(Self(value)) } else { Err(format!("{value} is odd")) }
+        if value.is_multiple_of(2) { Ok(Self(value)) } else { Err(format!("{value} is odd")) }
     }
 }
 
