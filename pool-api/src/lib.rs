@@ -207,13 +207,13 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks,
-    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Output,
-    OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
-    Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod,
-    Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, With, WithOnWorker, Worker,
-    active_children, as_completed, as_completed_timeout, current_process, init, parent_process,
-    wait,
+    ActiveChild, Activity, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause,
+    Chunks, CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, Insights,
+    InsightsOptions, LongTask, NoItem, OnWorker, Output, OutputEvent, Owned, ParentProcess,
+    ParseStartMethodError, Part, PartMut, Plain, PlainForm, Process, ProcessBuilder, ProcessError,
+    ProcessStatus, Refused, Runnable, Shaped, StartMethod, Starting, Stream, TaskError, TaskOutput,
+    TaskTimes, TryError, WaitFor, With, WithOnWorker, Worker, WorkerActivity, active_children,
+    as_completed, as_completed_timeout, current_process, init, parent_process, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

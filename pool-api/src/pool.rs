@@ -6,7 +6,8 @@
 use std::marker::PhantomData;
 
 use pool_core::{
-    AsyncResult, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError, move_with_room,
+    AsyncResult, Insights, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError,
+    WorkerActivity, move_with_room,
 };
 use pool_ipc::Wire;
 
@@ -315,6 +316,43 @@ impl<S, W, E> WorkerPool<S, W, E> {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.pool.worker_pids()
+    }
+
+    /// What the workers have spent their time with until now: their times, the longest tasks, the
+    /// distribution of task times. It may be asked for at any time, also while an
+    /// [`imap`](Self::imap) is under way. Empty without [`Builder::enable_insights`], and in a
+    /// forked child.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// let mut squares = pool.imap(0..100u64, |x| x * x);
+    /// assert_eq!(squares.next(), Some(Ok(0)));
+    /// assert!(!pool.insights().is_empty());
+    /// drop(squares);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn insights(&self) -> Insights {
+        self.pool.insights()
+    }
+
+    /// What each worker is at now, and since when, in order of their ids. Empty without
+    /// [`Builder::enable_insights`], and in a forked child.
+    ///
+    /// ```
+    /// use pool_api::{Activity, InsightsOptions, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// pool.map(0..100u64, |x| x * x)?;
+    /// pool.stop_and_join()?;
+    /// assert!(pool.worker_activity().iter().all(|worker| worker.stage == Activity::Ended));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn worker_activity(&self) -> Vec<WorkerActivity> {
+        self.pool.worker_activity()
     }
 
     /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers

@@ -10,6 +10,7 @@ use crate::{
     bootstrap,
     error::Error,
     hooks::{Bounds, Exits, WorkerLife},
+    insights::Collection,
     output::OutputPlan,
     start_method::StartMethod,
 };
@@ -33,6 +34,8 @@ pub(crate) struct PoolConfig {
     /// What of workers' logs is captured.
     #[cfg(feature = "capture-log")]
     pub(crate) capture: Option<Arc<Capture>>,
+    /// What is recorded of workers.
+    pub(crate) insights: Option<Arc<Collection>>,
     /// Called first in every worker.
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.

@@ -31,6 +31,7 @@
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
 // * `capture/`: log records of workers, brought to the parent's logger.
+// * `insights/`: what workers spend their time with.
 // * `cancel.rs`: ends a call from outside.
 // * `driver.rs`: the thread that works for futures while no thread waits for them.
 // * `task/`: what a task is, and what it has access to while it runs.
@@ -66,6 +67,7 @@ mod error;
 mod futures;
 mod hooks;
 mod ids;
+mod insights;
 mod job;
 mod mutex;
 mod os;
@@ -104,6 +106,7 @@ pub use futures::{
     WaitFor, as_completed, as_completed_timeout, wait,
 };
 pub use hooks::WorkerLife;
+pub use insights::{Activity, Insights, InsightsOptions, LongTask, TaskTimes, WorkerActivity};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
 pub use output::{Output, OutputEvent, OutputOptions, Stream};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};

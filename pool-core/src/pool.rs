@@ -9,12 +9,14 @@
 //! * `pool/end.rs`: the end of the workers, and their exit results.
 //! * `pool/futures.rs`: futures of a pool; `pool/submit.rs`: a call of one item that waits for room
 //!   without a thread.
+//! * `pool/insights.rs`: what the workers spend their time with.
 //! * `pool/logs.rs`: when captured logs are delivered.
 //! * `pool/scoped.rs`: maps of closures with captures; `pool/slices.rs`: maps over parts of a
 //!   shared array.
 
 mod end;
 mod futures;
+mod insights;
 #[cfg(feature = "capture-log")]
 mod logs;
 mod options;

@@ -70,6 +70,10 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let cancelled =
             || self.queue.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
+        if let Some(insights) = &mut thread_worker.insights {
+            insights.begin_chunk((None, None), (1, 0));
+            insights.at_item(0);
+        }
         let mut surroundings = Surroundings {
             worker: worker.number(),
             shared,
@@ -89,6 +93,9 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             // The task has forked: this child is no worker.
             std::mem::forget((outcome, self));
             return;
+        }
+        if let Some(insights) = &mut thread_worker.insights {
+            insights.end_chunk(usize::from(matches!(outcome, Ok(Ok(_)))));
         }
         if overdue()
             && let Some(limit) = self.limit

@@ -64,6 +64,7 @@ impl Session {
                     }
                     Action::Start { worker, incarnation, serial } => {
                         self.board.expect(worker.index(), serial);
+                        self.time_start(worker);
                         self.start(state, worker, incarnation);
                     }
                 }
@@ -97,8 +98,10 @@ impl Session {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let mut description = describe(chunk, &state.on_the_way);
-        if self.output.is_some() && !state.is_queue(chunk.job) {
+        let is_numbered = self.output.is_some() || self.insights.is_some();
+        if is_numbered && !state.is_queue(chunk.job) {
             description.first = Some(chunk.first.number());
+            description.call = self.insights.is_some().then_some(chunk.job.0);
         }
         let sleepers = self.board.publish(slot, &description);
         if chunk.goes_first {
@@ -239,6 +242,7 @@ impl Session {
     ) {
         let worker = state.engine.workers.worker_of(incarnation).unwrap_or(WorkerId::FIRST);
         let serial = state.engine.workers.serial_of(incarnation);
+        self.time_end(state, incarnation, libc::SIGKILL);
         let arena = Self::forget(state, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::read_from(&arena))
@@ -280,5 +284,6 @@ fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
             _ => on_the_way.manifest(context_offset),
         },
         first: None,
+        call: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
     slice,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub(super) struct Shared {
 
 /// The part of a job that has no types of the user.
 pub(crate) struct Control {
+    /// A number that no other job of this process has.
+    pub(super) number: u64,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
     pub(super) cancelled: AtomicBool,
@@ -136,7 +138,9 @@ impl Control {
             Some(token) => Some(Watch { token, wake_counter: WakeCounter::new()? }),
             None => None,
         };
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             flow: Mutex::default(),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use super::{
     control::Control,
     job::{CallValues, Lends},
     work_queue::Handback,
-    worker::ThreadWorker,
+    worker::{Insights, ThreadWorker},
 };
 use crate::{
     error::Cause,
@@ -73,13 +73,48 @@ pub(super) struct Leaving<'c> {
     tasks: u64,
     /// It leaves them since something else waits.
     leaves: bool,
+    /// How many items have begun, and the next one before which a time is taken.
+    begun: usize,
+    timed: usize,
+    insights: Insights<'c>,
 }
 
 impl Leaving<'_> {
     /// Whether a further item may begin.
     #[inline]
-    pub(super) fn goes_on(&self) -> bool {
-        !self.control.is_foreign() && !self.control.is_cancelled()
+    pub(super) fn goes_on(&mut self) -> bool {
+        if self.control.is_foreign() || self.control.is_cancelled() {
+            return false;
+        }
+        if self.begun >= self.timed {
+            self.take_time();
+        }
+        self.begun += 1;
+        true
+    }
+
+    fn take_time(&mut self) {
+        if let Some(insights) = &mut self.insights {
+            if let Some(long) = insights.at_item(self.begun) {
+                insights.add_longest(long, None);
+            }
+            self.timed = insights.due();
+        }
+    }
+
+    /// Takes times of a part of the chunk.
+    fn begin_part(&mut self, first: ItemIndex, items: usize) {
+        if let Some(insights) = &mut self.insights {
+            let numbers = (Some(self.control.number), Some(first.number()));
+            insights.begin_chunk(numbers, (items, 0));
+            (self.begun, self.timed) = (0, 0);
+        }
+    }
+
+    fn end_part(&mut self, done: usize) {
+        if let Some(insights) = &mut self.insights {
+            insights.end_chunk(done);
+        }
     }
 
     /// Whether the token of the call was pulled.
@@ -152,7 +187,7 @@ impl Run {
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
-        let (state, handback) = thread_worker.state_and_handback();
+        let (state, handback, insights) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
             worker: worker.number(),
             shared: shared::seen(shared),
@@ -170,16 +205,21 @@ impl Run {
             may_leave: !self.is_targeted,
             tasks: 0,
             leaves: false,
+            begun: 0,
+            timed: usize::MAX,
+            insights,
         };
         loop {
             let first = self.first.after(count - items.left());
             leaving.leaves = false;
+            leaving.begin_part(first, items.left());
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| items.run_items(&mut surroundings, &mut leaving)))
             });
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let failed = failure.is_some();
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            leaving.end_part(items.done());
             leaving.tasks += items.done() as u64 + u64::from(failed);
             let leaves = leaving.leaves || failed && leaving.is_due(0, items.left());
             let goes_on = (failed || leaves) && items.left() > 0;

@@ -42,6 +42,8 @@ pub(crate) struct ChunkRun<'d> {
     pub(crate) failure: Option<FailureKind>,
     /// How many items were begun.
     pub(crate) tasks: u32,
+    /// How many of them have a result.
+    pub(crate) done: u32,
 }
 
 /// Runs the chunk of `run` with the function at `function`.
@@ -132,6 +134,7 @@ impl ChunkRun<'_> {
         let late = self.what.limit > 0 && self.runtime.stop_clock();
         let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
         self.tasks = (done + usize::from(failed)) as u32;
+        self.done = done as u32;
         late
     }
 

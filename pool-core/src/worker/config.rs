@@ -27,6 +27,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) bounds: Bounds,
     /// Where on the board's segment the rings of captured logs begin; 0: there are none.
     pub(crate) log_area: u64,
+    /// Where on that segment the times of workers lie; 0: they are not recorded.
+    pub(crate) insights_area: u64,
     pub(crate) output: OutputConfig,
     /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
@@ -64,7 +66,7 @@ pub(crate) struct WorkerFds {
 }
 
 impl WorkerConfig {
-    const FIXED_WORDS: usize = 9;
+    const FIXED_WORDS: usize = 10;
 
     /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
     /// inherits does not get there.)
@@ -79,6 +81,7 @@ impl WorkerConfig {
             self.descriptors.to_word(),
             self.log_area,
             self.output.to_word(),
+            self.insights_area,
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
@@ -92,8 +95,18 @@ impl WorkerConfig {
     /// The configuration, and the numbers behind it; `None` when there are too few.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
-        let [places, slots, arena_limit, spin, first, shared_spec, descriptors, log_area, output] =
-            *fixed;
+        let [
+            places,
+            slots,
+            arena_limit,
+            spin,
+            first,
+            shared_spec,
+            descriptors,
+            log_area,
+            output,
+            insights_area,
+        ] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
@@ -112,6 +125,7 @@ impl WorkerConfig {
             life,
             bounds,
             log_area,
+            insights_area,
             output: OutputConfig::from_word(output),
             descriptors: DescriptorLimit::from_word(descriptors),
         };
@@ -190,6 +204,7 @@ impl WorkerConfig {
             life: HookOffsets::default(),
             bounds: Bounds::default(),
             log_area: 1 << 20,
+            insights_area: 1 << 21,
             output: OutputConfig { targets: [Target::Piped, Target::File] },
             descriptors: DescriptorLimit::default(),
         }

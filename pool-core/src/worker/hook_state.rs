@@ -86,6 +86,9 @@ impl HookState {
             return Ok(());
         }
         runtime.set_stage(WorkerStage::Init);
+        if let Some(insights) = &mut runtime.insights {
+            insights.begin_init();
+        }
         if let Some(init) = self.init {
             self.make_state(init, runtime)?;
         }
@@ -95,6 +98,9 @@ impl HookState {
             limited.map_err(|_| FailedStart::Unlimited)?;
         }
         claimer.set_stage(WorkerStage::Ready.number());
+        if let Some(insights) = &mut runtime.insights {
+            insights.end_init();
+        }
         Ok(())
     }
 

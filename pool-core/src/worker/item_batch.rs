@@ -61,14 +61,15 @@ pub(super) fn begin_item(
 ) -> Result<(), Stop> {
     check_cancelled(marks)?;
     marks.set_progress(Progress { finished: index as u32, begun: true });
-    if runtime.attends {
+    if index >= runtime.attended {
         attend(runtime, (what, claim), index);
     }
     Ok(())
 }
 
-/// Says whose output follows, and starts the item's clock.
+/// Says whose output follows, starts the item's clock, and takes times.
 fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), index: usize) {
+    runtime.attended = if runtime.attends { 0 } else { usize::MAX };
     if let Some(output) = &mut runtime.output {
         let position = what.start.saturating_add(index as u32);
         let item = what.first.map(|first| first.saturating_add(u64::from(position)));
@@ -76,6 +77,14 @@ fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), in
     }
     if what.limit > 0 {
         runtime.start_clock(what.limit, what.grace);
+    }
+    if let Some(insights) = &mut runtime.insights {
+        if index >= insights.due()
+            && let Some(long) = insights.at_item(index)
+        {
+            insights.add_longest(long, None);
+        }
+        runtime.attended = runtime.attended.min(insights.due());
     }
 }
 

@@ -145,7 +145,8 @@ pub(super) struct Orders {
     pub(super) serial: AtomicU64,
 }
 
-/// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.
+/// One slot. Lines 0, 1 and 3 are written by the publisher (the word by both), line 2 by the
+/// claimer.
 #[repr(C, align(128))]
 pub(super) struct Slot {
     pub(super) word: AtomicU64,
@@ -173,7 +174,11 @@ pub(super) struct Slot {
     pub(super) failure: AtomicU64,
     pub(super) failure_len: AtomicU64,
     pub(super) result_manifest: AtomicU64,
-    pub(super) _claimer_rest: [AtomicU64; 9],
+    pub(super) _claimer_rest: AtomicU64,
+
+    /// Written by the publisher, where claimers have to know it.
+    pub(super) call: AtomicU64,
+    pub(super) _publisher_rest: [AtomicU64; 7],
 }
 
 #[cfg(not(loom))]
@@ -184,6 +189,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 256);
     assert!(offset_of!(Slot, signature) == 64);
     assert!(offset_of!(Slot, progress) == 128);
+    assert!(offset_of!(Slot, call) == 192);
     assert!(size_of::<Row>() == 256);
     assert!(offset_of!(Row, clock) == 64);
     assert!(offset_of!(Row, orders) == 128);

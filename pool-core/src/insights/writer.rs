@@ -1,0 +1,393 @@
+//! What a worker writes to its row while it lives: times of its stages, chunks and items.
+//!
+//! Invariant: the times of the stages sum to the time since the row's origin, whatever instruction
+//! the worker is killed at, since what is not in a sum yet belongs to the stage that the row names.
+
+use std::{
+    fmt,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};
+
+use super::{
+    area::{InsightsArea, totals},
+    histogram::bucket_of,
+    layout::{
+        CALL, CHUNK_RECORDS, CHUNKS_LEFT_OUT, COMPLETED, COMPLETED_BEFORE, HEAD, HISTOGRAM, ITEM,
+        ITEM_RECORDS, ITEMS_LEFT_OUT, LIVES, LONGEST, LONGEST_WORDS, MOST_LONGEST, MOST_TEXT,
+        NO_NUMBER, ORIGIN, PID, SEQUENCE, SINCE, STAGE, STREAM, STRIDE, TEXT_WORDS, TEXTS, TIMED,
+        TOTALS,
+    },
+    record::{CHUNK, CHUNK_END, EXIT, GONE, INIT, INIT_END, ITEM_TIME, READY, tagged},
+    stage::{Stage, TIMED_STAGES},
+};
+use crate::os;
+
+/// Items that take less than this on average are sampled: a clock for each of them would cost more
+/// than three hundredths of their time.
+const SHORTEST_TIMED: u64 = 900;
+/// Of items of `d` nanoseconds one in so many divided by `d` is timed, which takes two clocks.
+const SAMPLING: u64 = 4_000;
+
+/// Numbers a call and the first item of a chunk; `None`: they have none.
+pub(crate) type Numbers = (Option<u64>, Option<u64>);
+
+/// The row of a worker, as that worker has it.
+pub(crate) struct RowWriter {
+    /// Within the memory of `area`.
+    words: NonNull<[AtomicU64]>,
+    area: InsightsArea,
+    epoch: u64,
+    stage: Stage,
+    /// When the present stage began.
+    stage_began: u64,
+    totals: [u64; TIMED_STAGES],
+    sequence: u64,
+    head: usize,
+    /// Records of items, and of chunks instead, that may still be written.
+    item_records: usize,
+    chunk_records: usize,
+    completed: u64,
+    timed: u64,
+    /// Nanoseconds that an item takes on average; 0: not known yet.
+    mean: u64,
+    /// The shortest of the longest tasks.
+    longest: [u64; MOST_LONGEST],
+    chunk: Chunk,
+    /// The next item at which the clock is read.
+    due: usize,
+}
+
+/// The chunk in hand.
+#[derive(Debug, Default, Clone, Copy)]
+struct Chunk {
+    began: u64,
+    call: Option<u64>,
+    first: Option<u64>,
+    /// How many items it has.
+    count: usize,
+    /// One item of so many is timed.
+    stride: usize,
+    next_timed: usize,
+    /// The item that is being timed, and when it began.
+    open: Option<(usize, u64)>,
+    /// Whether the chunk has a record, and how many of its items have one.
+    is_recorded: bool,
+    recorded: u64,
+}
+
+// SAFETY: the words are atomics in memory that `area`, which is `Send`, holds.
+unsafe impl Send for RowWriter {}
+
+impl fmt::Debug for RowWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowWriter").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl RowWriter {
+    /// The row of a worker that was ordered, for that worker alone.
+    pub(crate) fn new(area: InsightsArea, row: usize, pid: u32) -> Option<Self> {
+        let words = NonNull::from(area.row(row)?);
+        let (epoch, shape) = (area.epoch(), area.shape());
+        // SAFETY: the words lie in memory that `area` holds.
+        let row = unsafe { words.as_ref() };
+        let get = |word: usize| row[word].load(Ordering::Relaxed);
+        let totals = totals(row);
+        let spent = totals.iter().fold(0u64, |sum, part| sum.wrapping_add(*part));
+        let used = |word: usize| usize::try_from(get(word)).unwrap_or(usize::MAX);
+        row[PID].store(u64::from(pid), Ordering::Relaxed);
+        Some(Self {
+            epoch,
+            stage: Stage::StartUp,
+            stage_began: get(ORIGIN).wrapping_add(spent),
+            totals,
+            sequence: 0,
+            head: used(HEAD).min(shape.stream()),
+            item_records: shape.records.saturating_sub(used(ITEM_RECORDS)),
+            chunk_records: shape.chunk_records().saturating_sub(used(CHUNK_RECORDS)),
+            completed: get(COMPLETED),
+            timed: get(TIMED),
+            mean: 0,
+            longest: std::array::from_fn(|at| get(LONGEST + at * LONGEST_WORDS)),
+            chunk: Chunk::default(),
+            due: usize::MAX,
+            words,
+            area,
+        })
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the words lie in memory that `area` holds.
+        unsafe { self.words.as_ref() }
+    }
+
+    #[inline]
+    fn set(&self, word: usize, value: u64) {
+        // Relaxed: readers of several words check the sequence.
+        self.words()[word].store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        os::monotonic_nanos().saturating_sub(self.epoch)
+    }
+
+    /// The worker can take chunks.
+    pub(crate) fn ready(&mut self) {
+        let now = self.now();
+        self.switch(Stage::Waiting, now);
+        self.append(&[tagged(READY, now)], 0);
+    }
+
+    /// The worker makes its state.
+    pub(crate) fn begin_init(&mut self) {
+        let now = self.now();
+        self.switch(Stage::Init, now);
+        self.append(&[tagged(INIT, now)], 0);
+    }
+
+    pub(crate) fn end_init(&mut self) {
+        let now = self.now();
+        self.switch(Stage::Waiting, now);
+        self.append(&[tagged(INIT_END, now)], 0);
+    }
+
+    /// The worker is at its exit.
+    pub(crate) fn begin_exit(&mut self) {
+        if self.stage != Stage::Exit {
+            let now = self.now();
+            self.switch(Stage::Exit, now);
+            self.append(&[tagged(EXIT, now)], 0);
+        }
+    }
+
+    /// The exit is over, and a next life begins in the same thread.
+    pub(crate) fn begin_next_life(&mut self) {
+        self.count(LIVES, 1);
+        self.ready();
+    }
+
+    /// The worker ends.
+    pub(crate) fn gone(&mut self) {
+        let now = self.now();
+        self.append(&[tagged(GONE, now)], 0);
+        self.switch(Stage::Gone, now);
+    }
+
+    /// Ends the present stage at `now`.
+    fn switch(&mut self, stage: Stage, now: u64) {
+        let ended = self.stage.part();
+        if let Some(part) = ended {
+            self.totals[part] += now.saturating_sub(self.stage_began);
+        }
+        (self.stage, self.stage_began) = (stage, now.max(self.stage_began));
+        self.begin_change();
+        if let Some(part) = ended {
+            self.set(TOTALS + part, self.totals[part]);
+        }
+        self.set(STAGE, stage as u64);
+        self.set(SINCE, now);
+        self.set(CALL, self.chunk.call.unwrap_or(NO_NUMBER));
+        self.set(ITEM, self.chunk.first.unwrap_or(NO_NUMBER));
+        self.end_change();
+    }
+
+    fn begin_change(&mut self) {
+        self.sequence += 1;
+        self.set(SEQUENCE, self.sequence);
+        // Release: pairs with the Acquire fence of a reader.
+        fence(Ordering::Release);
+    }
+
+    fn end_change(&mut self) {
+        self.sequence += 1;
+        // Release: pairs with the Acquire of a reader.
+        self.words()[SEQUENCE].store(self.sequence, Ordering::Release);
+    }
+
+    /// The worker begins a chunk of `count` items, numbered from `first` on; `skipped` of them have
+    /// their results already.
+    pub(crate) fn begin_chunk(&mut self, (call, first): Numbers, (count, skipped): (usize, usize)) {
+        let now = self.now();
+        let stride = match self.mean {
+            0 | SHORTEST_TIMED.. => 1,
+            mean => (SAMPLING / mean).max(2) as usize,
+        };
+        self.chunk = Chunk {
+            began: now,
+            call,
+            first,
+            count,
+            stride,
+            next_timed: 0,
+            open: None,
+            is_recorded: self.item_records > 0 || self.chunk_records > 0,
+            recorded: 0,
+        };
+        self.switch(Stage::Working, now);
+        if self.chunk.is_recorded {
+            let first = first.map_or(NO_NUMBER, |first| first.wrapping_add(skipped as u64));
+            let record = [tagged(CHUNK, now), call.unwrap_or(NO_NUMBER), first];
+            self.chunk.is_recorded = self.append(&record, 2);
+        }
+        if stride > 1 && self.words()[STRIDE].load(Ordering::Relaxed) < stride as u64 {
+            self.set(STRIDE, stride as u64);
+        }
+        self.set(COMPLETED_BEFORE, self.completed);
+        self.due = 0;
+    }
+
+    /// The next item of the chunk at which [`RowWriter::at_item`] is to be called.
+    #[inline]
+    pub(crate) fn due(&self) -> usize {
+        self.due
+    }
+
+    /// The worker is about to run item number `at` of the chunk. Returns the time of an item that
+    /// has just ended and is one of the longest, with its number in the chunk.
+    pub(crate) fn at_item(&mut self, at: usize) -> Option<(usize, u64)> {
+        let now = self.now();
+        let long = self.close_item(now);
+        if at >= self.chunk.count {
+            self.due = usize::MAX;
+            return long;
+        }
+        if at < self.chunk.next_timed {
+            self.due = self.chunk.next_timed;
+            return long;
+        }
+        self.chunk.open = Some((at, now));
+        self.chunk.next_timed = at + self.chunk.stride;
+        self.due = at + 1;
+        self.set(SINCE, now);
+        self.set(COMPLETED, self.completed + at as u64);
+        if let Some(first) = self.chunk.first {
+            self.set(ITEM, first.wrapping_add(at as u64));
+        }
+        long
+    }
+
+    /// Ends the item that is being timed, if there is one.
+    #[inline]
+    fn close_item(&mut self, now: u64) -> Option<(usize, u64)> {
+        let (at, began) = self.chunk.open.take()?;
+        let time = now.saturating_sub(began);
+        let bucket = HISTOGRAM + bucket_of(time);
+        let count = self.words()[bucket].load(Ordering::Relaxed);
+        self.set(bucket, count.wrapping_add(1));
+        self.timed += 1;
+        self.set(TIMED, self.timed);
+        if self.chunk.stride == 1 && self.item_records > 0 && self.chunk.is_recorded {
+            // (There is room: that of each record was kept.)
+            let head = self.head;
+            if let Some(word) = self.words().get(STREAM + head) {
+                word.store(tagged(ITEM_TIME, time), Ordering::Relaxed);
+                self.head = head + 1;
+                self.item_records -= 1;
+                self.chunk.recorded += 1;
+                // Release: pairs with the Acquire of a reader.
+                self.words()[HEAD].store(self.head as u64, Ordering::Release);
+            }
+        }
+        let is_long = time > self.longest[MOST_LONGEST - 1];
+        is_long.then_some((at, time))
+    }
+
+    /// Adds a task to the longest, with the text of its argument.
+    #[cold]
+    pub(crate) fn add_longest(&mut self, (at, time): (usize, u64), text: Option<&str>) {
+        let rank = self.longest.iter().position(|known| *known < time);
+        let Some(rank) = rank else { return };
+        self.begin_change();
+        for to in (rank + 1..MOST_LONGEST).rev() {
+            for word in 0..LONGEST_WORDS {
+                let from = LONGEST + (to - 1) * LONGEST_WORDS + word;
+                self.set(from + LONGEST_WORDS, self.words()[from].load(Ordering::Relaxed));
+            }
+            for word in 0..TEXT_WORDS {
+                let from = TEXTS + (to - 1) * TEXT_WORDS + word;
+                self.set(from + TEXT_WORDS, self.words()[from].load(Ordering::Relaxed));
+            }
+        }
+        self.longest[rank..].rotate_right(1);
+        self.longest[rank] = time;
+        let entry = LONGEST + rank * LONGEST_WORDS;
+        self.set(entry, time);
+        self.set(entry + 1, self.chunk.call.unwrap_or(NO_NUMBER));
+        let item = self.chunk.first.map_or(NO_NUMBER, |first| first.wrapping_add(at as u64));
+        self.set(entry + 2, item);
+        let mut text = text.unwrap_or_default();
+        while text.len() > MOST_TEXT {
+            text = &text[..text.floor_char_boundary(MOST_TEXT)];
+        }
+        self.set(entry + 3, text.len() as u64);
+        for (word, bytes) in text.as_bytes().chunks(8).enumerate() {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            self.set(TEXTS + rank * TEXT_WORDS + word, u64::from_le_bytes(whole));
+        }
+        self.end_change();
+    }
+
+    /// The chunk ends, and `done` of its items have results.
+    pub(crate) fn end_chunk(&mut self, done: usize) {
+        let now = self.now();
+        if let Some(long) = self.close_item(now) {
+            self.add_longest(long, None);
+        }
+        self.due = usize::MAX;
+        let chunk = self.chunk;
+        (self.chunk.call, self.chunk.first) = (None, None);
+        self.completed += done as u64;
+        self.set(COMPLETED, self.completed);
+        self.set(COMPLETED_BEFORE, self.completed);
+        self.switch(Stage::Waiting, now);
+        if let Some(mean) = now.saturating_sub(chunk.began).checked_div(done as u64) {
+            let mean = mean.max(1);
+            self.mean = if self.mean == 0 { mean } else { (3 * self.mean + mean) / 4 };
+        }
+        if chunk.is_recorded {
+            if chunk.recorded == 0 {
+                // A record of the chunk instead of its items.
+                match self.chunk_records.checked_sub(1) {
+                    Some(left) => self.chunk_records = left,
+                    None => self.item_records = self.item_records.saturating_sub(1),
+                }
+            }
+            self.append(&[tagged(CHUNK_END, now), done as u64], 0);
+        } else if self.area.shape().records > 0 {
+            self.count(CHUNKS_LEFT_OUT, 1);
+        }
+        if self.area.shape().records > 0 {
+            self.count(ITEMS_LEFT_OUT, (done as u64).saturating_sub(chunk.recorded));
+            let shape = self.area.shape();
+            self.set(ITEM_RECORDS, (shape.records - self.item_records) as u64);
+            self.set(CHUNK_RECORDS, (shape.chunk_records() - self.chunk_records) as u64);
+        }
+    }
+
+    fn count(&self, word: usize, more: u64) {
+        if more > 0 {
+            let count = self.words()[word].load(Ordering::Relaxed);
+            self.set(word, count.wrapping_add(more));
+        }
+    }
+
+    /// Appends the words of a record, behind which room for `more` words is kept; `false` where
+    /// there is none.
+    fn append(&mut self, record: &[u64], more: usize) -> bool {
+        let end = self.head + record.len();
+        if end + more > self.area.shape().stream() {
+            return false;
+        }
+        for (word, to) in record.iter().zip(self.head..) {
+            self.set(STREAM + to, *word);
+        }
+        self.head = end;
+        // Release: pairs with the Acquire of a reader.
+        self.words()[HEAD].store(end as u64, Ordering::Release);
+        true
+    }
+}
