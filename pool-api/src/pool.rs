@@ -3,7 +3,7 @@
 //! A comment between type parameters is for users: of a method whose closure captures the compiler
 //! shows just the line with its name.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, path::Path};
 
 use pool_core::{
     AsyncResult, Insights, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError,
@@ -353,6 +353,50 @@ impl<S, W, E> WorkerPool<S, W, E> {
     #[must_use]
     pub fn worker_activity(&self) -> Vec<WorkerActivity> {
         self.pool.worker_activity()
+    }
+
+    /// Writes what each worker was at from when to when, until now: a file of events that
+    /// [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open. Each worker has a row with
+    /// its start-up, init, waits, tasks and exit; the death of a worker and the one that replaces
+    /// it stand in the same row. Times count from the start of the first worker.
+    ///
+    /// There is a bound on what is recorded ([`InsightsOptions::trace_records`]); what is left out
+    /// is counted at the end of the file.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("trace-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder).unwrap();
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// pool.map(0..100u64, |x| x * x)?;
+    /// pool.write_trace(folder.join("pool.json"))?;
+    /// pool.write_svg(folder.join("pool.svg"))?;
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] without [`Builder::enable_insights`], [`Error::ForeignProcess`] in a
+    /// forked child, [`Error::Resources`] where the file cannot be written.
+    ///
+    /// [`InsightsOptions::trace_records`]: crate::InsightsOptions::trace_records
+    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.pool.write_trace(path.as_ref())
+    }
+
+    /// Writes a picture of the workers, until now: the time line of [`write_trace`], the part of
+    /// the workers that works over time, how long tasks took, and the longest of them. It is one
+    /// SVG document with light and dark colours.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`write_trace`].
+    ///
+    /// [`write_trace`]: Self::write_trace
+    pub fn write_svg(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.pool.write_svg(path.as_ref())
     }
 
     /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers

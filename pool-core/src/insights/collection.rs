@@ -4,9 +4,12 @@
 //! Invariant: what a set of workers has written is counted once: from its area while that is open,
 //! and from the sums here once it was folded into them.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
@@ -14,10 +17,13 @@ use super::{
     area::InsightsArea,
     layout::InsightsShape,
     options::InsightsOptions,
+    picture::write_picture,
     record::Record,
     report::Insights,
     row::RowTimes,
     snapshot::{Snapshot, Stream},
+    timeline::Timeline,
+    trace::write_events,
 };
 use crate::{error::Error, mutex::lock};
 
@@ -77,6 +83,18 @@ impl Collection {
     /// The times until now.
     pub(crate) fn insights(&self) -> Insights {
         Insights::new(&self.snapshot(false))
+    }
+
+    /// Writes the trace: see [`Pool::write_trace`](crate::Pool::write_trace).
+    pub(crate) fn write_trace(&self, out: &mut impl Write) -> io::Result<()> {
+        let snapshot = self.snapshot(true);
+        write_events(&Timeline::new(&snapshot), &Insights::new(&snapshot), out)
+    }
+
+    /// Writes the picture: see [`Pool::write_svg`](crate::Pool::write_svg).
+    pub(crate) fn write_svg(&self, out: &mut impl Write) -> io::Result<()> {
+        let snapshot = self.snapshot(true);
+        write_picture(&Timeline::new(&snapshot), &Insights::new(&snapshot), out)
     }
 
     /// What each worker is at.

@@ -11,20 +11,28 @@
 //! * `snapshot.rs`: all rows at one moment.
 //! * `collection.rs`: the areas of a pool, one for each set of workers.
 //! * `report.rs`, `task_times.rs`, `clock_text.rs`: the times as users get them.
+//! * `timeline.rs`: what each worker was at from when to when; `trace.rs`: as events for tracing
+//!   tools; `picture.rs`: as a picture, with `columns.rs` and `axis.rs`; `escape.rs`: texts in both.
 
 mod activity;
 mod area;
+mod axis;
 mod clock_text;
 mod collection;
+mod columns;
+mod escape;
 mod histogram;
 mod layout;
 mod options;
+mod picture;
 mod record;
 mod report;
 mod row;
 mod snapshot;
 mod stage;
 mod task_times;
+mod timeline;
+mod trace;
 mod writer;
 
 pub use activity::{Activity, WorkerActivity};

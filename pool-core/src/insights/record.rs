@@ -1,7 +1,7 @@
 //! The records of a row: a stream of words, each with a tag and a time.
 //!
 //! ```text
-//! BORN t        a worker was ordered          READY t       it can take chunks
+//! BORN t        a worker was ordered          READY t, pid  it can take chunks
 //! INIT t        worker_init begins            INIT_END t
 //! CHUNK t, call, first item                   ITEM d        the next item has taken d
 //! CHUNK_END t, items                          EXIT t        worker_exit begins
@@ -38,7 +38,7 @@ pub(super) fn tagged(tag: u8, time: u64) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record {
     Born(u64),
-    Ready(u64),
+    Ready { at: u64, pid: u64 },
     Init(u64),
     InitEnd(u64),
     Chunk { at: u64, call: Option<u64>, first: Option<u64> },
@@ -61,7 +61,10 @@ pub(super) fn read_records(words: &[AtomicU64], room: usize) -> Vec<Record> {
         let number = |word: u64| (word != NO_NUMBER).then_some(word);
         let record = match (word >> TIME_BITS) as u8 {
             BORN => Record::Born(at),
-            READY => Record::Ready(at),
+            READY => match words.next() {
+                Some(pid) => Record::Ready { at, pid },
+                None => break,
+            },
             INIT => Record::Init(at),
             INIT_END => Record::InitEnd(at),
             ITEM_TIME => Record::Item(at),

@@ -23,11 +23,13 @@ use super::{
 };
 use crate::os;
 
-/// Items that take less than this on average are sampled: a clock for each of them would cost more
-/// than three hundredths of their time.
-const SHORTEST_TIMED: u64 = 900;
-/// Of items of `d` nanoseconds one in so many divided by `d` is timed, which takes two clocks.
-const SAMPLING: u64 = 4_000;
+/// Items that take less on average than so many readings of the clock (which takes 8 to 35 ns) are
+/// sampled.
+const READINGS_PER_ITEM: u64 = 48;
+/// Of sampled items, one is timed in as many as take so many readings: two of them at the least.
+const READINGS_PER_SAMPLE: u64 = 160;
+/// Looks at the cost of a reading when a worker begins.
+const LOOKS: usize = 16;
 
 /// Numbers a call and the first item of a chunk; `None`: they have none.
 pub(crate) type Numbers = (Option<u64>, Option<u64>);
@@ -49,6 +51,8 @@ pub(crate) struct RowWriter {
     chunk_records: usize,
     completed: u64,
     timed: u64,
+    /// Nanoseconds that a reading of the clock takes.
+    reading: u64,
     /// Nanoseconds that an item takes on average; 0: not known yet.
     mean: u64,
     /// The shortest of the longest tasks.
@@ -85,6 +89,16 @@ impl fmt::Debug for RowWriter {
     }
 }
 
+/// Nanoseconds that a reading of the clock takes here.
+fn reading_time() -> u64 {
+    let mut before = os::monotonic_nanos();
+    let looks = (0..LOOKS).map(|_| {
+        let now = os::monotonic_nanos();
+        now.saturating_sub(std::mem::replace(&mut before, now))
+    });
+    looks.min().unwrap_or(0).clamp(8, 1_000)
+}
+
 impl RowWriter {
     /// The row of a worker that was ordered, for that worker alone.
     pub(crate) fn new(area: InsightsArea, row: usize, pid: u32) -> Option<Self> {
@@ -108,6 +122,7 @@ impl RowWriter {
             chunk_records: shape.chunk_records().saturating_sub(used(CHUNK_RECORDS)),
             completed: get(COMPLETED),
             timed: get(TIMED),
+            reading: reading_time(),
             mean: 0,
             longest: std::array::from_fn(|at| get(LONGEST + at * LONGEST_WORDS)),
             chunk: Chunk::default(),
@@ -138,7 +153,7 @@ impl RowWriter {
     pub(crate) fn ready(&mut self) {
         let now = self.now();
         self.switch(Stage::Waiting, now);
-        self.append(&[tagged(READY, now)], 0);
+        self.append(&[tagged(READY, now), self.words()[PID].load(Ordering::Relaxed)], 0);
     }
 
     /// The worker makes its state.
@@ -211,9 +226,10 @@ impl RowWriter {
     /// their results already.
     pub(crate) fn begin_chunk(&mut self, (call, first): Numbers, (count, skipped): (usize, usize)) {
         let now = self.now();
-        let stride = match self.mean {
-            0 | SHORTEST_TIMED.. => 1,
-            mean => (SAMPLING / mean).max(2) as usize,
+        let is_long = self.mean == 0 || self.mean >= READINGS_PER_ITEM * self.reading;
+        let stride = match (READINGS_PER_SAMPLE * self.reading).checked_div(self.mean) {
+            Some(stride) if !is_long => stride.max(2) as usize,
+            _ => 1,
         };
         self.chunk = Chunk {
             began: now,
