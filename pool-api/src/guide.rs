@@ -18,6 +18,7 @@
 //! | look at what failed, and why | [`errors`] |
 //! | look up a message or a surprise | [`faq`] |
 //! | see what tasks log and print | [`logging`] |
+//! | know what workers spend their time with, and see it | [`insights`] |
 //! | use a debugger, core dumps, valgrind, strace, sanitizers | [`debugging`] |
 //! | handle Ctrl-C, run under a supervisor or in a container | [`signals`] |
 //! | test code that uses a pool | [`testing`] |
@@ -46,6 +47,7 @@ macro_rules! chapters {
             "[errors]: crate::guide::errors\n",
             "[FAQ]: crate::guide::faq\n",
             "[logging]: crate::guide::logging\n",
+            "[insights]: crate::guide::insights\n",
             "[debugging]: crate::guide::debugging\n",
             "[Ctrl-C and supervisors]: crate::guide::signals\n",
             "[testing]: crate::guide::testing\n",
@@ -90,6 +92,7 @@ chapters! {
         "`stderr`" => "Builder::stderr",
         "`on_output`" => "Builder::on_output",
         "`max_output_bytes`" => "Builder::max_output_bytes",
+        "`enable_insights`" => "Builder::enable_insights",
         "`worker_lifespan`" => "Builder::worker_lifespan",
         "`order_tasks`" => "Builder::order_tasks",
         "`task_timeout`" => "Builder::task_timeout",
@@ -127,6 +130,7 @@ chapters! {
     own_types: "docs/guide/own_types.md",;
     errors: "docs/guide/errors.md",;
     logging: "docs/guide/logging.md",;
+    insights: "docs/guide/insights.md",;
     debugging: "docs/guide/debugging.md",;
     signals: "docs/guide/signals.md",;
     testing: "docs/guide/testing.md",;

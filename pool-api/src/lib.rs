@@ -133,6 +133,7 @@
 //! | messages between processes or threads | [`channel`] |
 //! | objects at a server, for programs that are no relatives too | `managers` |
 //! | logs of workers | `logging`, with the feature `capture-log` |
+//! | what workers spend their time with | [`Insights`], [`InsightsOptions`], [`WorkerActivity`], [`TaskTimes`]; see [insights](guide::insights) |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -144,6 +145,7 @@
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
+//! | `serde` | off | [`Insights`] can be serialised |
 //! | `tracing` | off | the same for events and spans of `tracing` |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |

@@ -10,7 +10,7 @@ use crate::{
     bootstrap,
     error::Error,
     hooks::{Bounds, Exits, WorkerLife},
-    insights::Collection,
+    insights::{Collection, MakeDescriber},
     output::OutputPlan,
     start_method::StartMethod,
 };
@@ -58,5 +58,13 @@ impl PoolConfig {
     pub(crate) fn first_offsets(&self) -> Result<Vec<u64>, Error> {
         let offset = |f: &fn()| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);
         self.first.iter().map(offset).collect()
+    }
+
+    /// The functions that make the texts of arguments, likewise.
+    pub(crate) fn describer_offsets(&self) -> Result<Vec<u64>, Error> {
+        let all = self.insights.iter().flat_map(|insights| insights.describers());
+        let offset =
+            |f: &MakeDescriber| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);
+        all.map(offset).collect()
     }
 }

@@ -103,6 +103,7 @@ impl Pool {
         if plan.method != StartMethod::Threads {
             session::reservation(plan.n_jobs, plan.asked_arena)?;
             plan.first_offsets()?;
+            plan.describer_offsets()?;
             plan.life.config()?;
         }
         if plan.bounds.dumped {

@@ -9,6 +9,7 @@ use std::{
 
 #[cfg(feature = "capture-log")]
 use pool_core::LogCapture;
+use pool_core::Pool;
 use pool_ipc::Wire;
 
 use super::{
@@ -311,6 +312,13 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// Refuses in a forked child, where other threads may have held the locks.
     fn check(&self) -> Result<(), ManagerError> {
         self.state.unread.check().map_err(ManagerError::Failed)
+    }
+
+    /// The pool behind it, unless this is a forked child.
+    pub(super) fn pool(&self) -> Result<&Pool, ManagerError> {
+        self.check()?;
+        let pool = self.state.workers.pool();
+        pool.ok_or(ManagerError::Failed(Error::ForeignProcess))
     }
 
     /// Ends the manager as its drop does.

@@ -1,6 +1,6 @@
 //! The pool behind a manager, without the types of its workers.
 
-use pool_core::{AsyncResult, Refused, StartMethod, Worker};
+use pool_core::{AsyncResult, Pool, Refused, StartMethod, Worker};
 use pool_ipc::Wire;
 
 use crate::{Result, WorkerPool};
@@ -29,6 +29,11 @@ pub(super) trait Workers<A, R>: Send + Sync {
 
     /// Whether any worker is there.
     fn any(&self) -> bool;
+
+    /// The pool, if it is one.
+    fn pool(&self) -> Option<&Pool> {
+        None
+    }
 }
 
 /// What runs an item.
@@ -81,6 +86,10 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for P
 
     fn terminate(&self) -> Result<()> {
         self.pool.terminate()
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        Some(&self.pool.pool)
     }
 
     fn any(&self) -> bool {

@@ -15,6 +15,7 @@ use std::{
 use super::{
     activity::{WorkerActivity, activity_of},
     area::InsightsArea,
+    describe::MakeDescriber,
     layout::InsightsShape,
     options::InsightsOptions,
     picture::write_picture,
@@ -69,6 +70,11 @@ impl Collection {
     /// How large the area of a set of workers is.
     pub(crate) fn shape(&self) -> InsightsShape {
         InsightsShape::new(self.n_jobs, self.options.trace_records)
+    }
+
+    /// What makes the texts of arguments.
+    pub(crate) fn describers(&self) -> &[MakeDescriber] {
+        &self.options.describers
     }
 
     /// Adds the area of a set of workers that is about to start.

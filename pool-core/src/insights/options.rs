@@ -1,19 +1,23 @@
 //! What is recorded of workers.
 
+use std::fmt::Debug;
+
+use super::describe::{Describer, MakeDescriber};
 use crate::error::Error;
 
 /// The most records of a trace.
 const MOST_RECORDS: usize = 1 << 24;
 
 /// What a pool records of its workers: see [`Pool::insights`](crate::Pool::insights).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct InsightsOptions {
     pub(super) trace_records: usize,
+    pub(super) describers: Vec<MakeDescriber>,
 }
 
 impl Default for InsightsOptions {
     fn default() -> Self {
-        Self { trace_records: 1_000_000 }
+        Self { trace_records: 1_000_000, describers: Vec::new() }
     }
 }
 
@@ -34,6 +38,27 @@ impl InsightsOptions {
     #[must_use]
     pub fn trace_records(mut self, records: usize) -> Self {
         self.trace_records = records;
+        self
+    }
+
+    /// Shows the arguments of the longest tasks whose items are of type `A`, as `Arg 0:` with their
+    /// `Debug` text, cut to 256 bytes; for several types call it several times.
+    ///
+    /// Worker processes decode such an item once more after its task; threads, to which items move,
+    /// make the text of each item before its task, whether or not it takes long.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// let options = InsightsOptions::new().show_args::<String>();
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(options).build()?;
+    /// pool.map(["a", "b"].map(String::from), |text| text.len())?;
+    /// assert!(pool.insights().top_5_max_task_args.contains(&"Arg 0: \"a\"".to_string()));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn show_args<A: Debug + 'static>(mut self) -> Self {
+        self.describers.push(Describer::of::<A>);
         self
     }
 

@@ -51,7 +51,9 @@ pub(super) fn write_picture(
     let row = if rows <= 16 { 22 } else { 11 };
     let lines = 140 + rows * row;
     let tasks = insights.top_5_max_tasks.len();
-    let (utilisation, times) = (lines + 78, lines + 78 + CHART + 72);
+    let more_rows = if timeline.workers.len() > rows { 20 } else { 0 };
+    let utilisation = lines + 58 + more_rows;
+    let times = utilisation + CHART + 72;
     let list = times + CHART + 72;
     let height = list + 18 * tasks.max(1) + 48;
     writeln!(
@@ -74,7 +76,7 @@ pub(super) fn write_picture(
     time_axis(out, timeline, (132, lines - 6))?;
     if timeline.workers.len() > rows {
         let more = timeline.workers.len() - rows;
-        text(out, (24, lines + 30), "soft", &format!("and {more} more workers"))?;
+        text(out, (24, lines + 34), "soft", &format!("and {more} more workers"))?;
     }
     text(out, (24, utilisation), "text head", "Workers at work")?;
     draw_utilisation(out, &all, utilisation + 10)?;

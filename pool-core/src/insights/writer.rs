@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     area::{InsightsArea, totals},
+    describe::cut,
     histogram::bucket_of,
     layout::{
         CALL, CHUNK_RECORDS, CHUNKS_LEFT_OUT, COMPLETED, COMPLETED_BEFORE, HEAD, HISTOGRAM, ITEM,
@@ -55,8 +56,10 @@ pub(crate) struct RowWriter {
     reading: u64,
     /// Nanoseconds that an item takes on average; 0: not known yet.
     mean: u64,
-    /// The shortest of the longest tasks.
-    longest: [u64; MOST_LONGEST],
+    /// The times of the longest tasks, and the numbers of those in the chunk in hand.
+    longest: [(u64, Option<usize>); MOST_LONGEST],
+    /// The text of the item in hand, where it has to be made before its task.
+    text: Option<String>,
     chunk: Chunk,
     /// The next item at which the clock is read.
     due: usize,
@@ -124,7 +127,8 @@ impl RowWriter {
             timed: get(TIMED),
             reading: reading_time(),
             mean: 0,
-            longest: std::array::from_fn(|at| get(LONGEST + at * LONGEST_WORDS)),
+            longest: std::array::from_fn(|at| (get(LONGEST + at * LONGEST_WORDS), None)),
+            text: None,
             chunk: Chunk::default(),
             due: usize::MAX,
             words,
@@ -252,6 +256,7 @@ impl RowWriter {
             self.set(STRIDE, stride as u64);
         }
         self.set(COMPLETED_BEFORE, self.completed);
+        self.longest.iter_mut().for_each(|(_, at)| *at = None);
         self.due = 0;
     }
 
@@ -261,18 +266,17 @@ impl RowWriter {
         self.due
     }
 
-    /// The worker is about to run item number `at` of the chunk. Returns the time of an item that
-    /// has just ended and is one of the longest, with its number in the chunk.
-    pub(crate) fn at_item(&mut self, at: usize) -> Option<(usize, u64)> {
+    /// The worker is about to run item number `at` of the chunk.
+    pub(crate) fn at_item(&mut self, at: usize) {
         let now = self.now();
-        let long = self.close_item(now);
+        self.close_item(now);
         if at >= self.chunk.count {
             self.due = usize::MAX;
-            return long;
+            return;
         }
         if at < self.chunk.next_timed {
             self.due = self.chunk.next_timed;
-            return long;
+            return;
         }
         self.chunk.open = Some((at, now));
         self.chunk.next_timed = at + self.chunk.stride;
@@ -282,13 +286,12 @@ impl RowWriter {
         if let Some(first) = self.chunk.first {
             self.set(ITEM, first.wrapping_add(at as u64));
         }
-        long
     }
 
     /// Ends the item that is being timed, if there is one.
     #[inline]
-    fn close_item(&mut self, now: u64) -> Option<(usize, u64)> {
-        let (at, began) = self.chunk.open.take()?;
+    fn close_item(&mut self, now: u64) {
+        let Some((at, began)) = self.chunk.open.take() else { return };
         let time = now.saturating_sub(began);
         let bucket = HISTOGRAM + bucket_of(time);
         let count = self.words()[bucket].load(Ordering::Relaxed);
@@ -307,14 +310,34 @@ impl RowWriter {
                 self.words()[HEAD].store(self.head as u64, Ordering::Release);
             }
         }
-        let is_long = time > self.longest[MOST_LONGEST - 1];
-        is_long.then_some((at, time))
+        if time > self.longest[MOST_LONGEST - 1].0 {
+            self.add_longest(at, time);
+        }
     }
 
-    /// Adds a task to the longest, with the text of its argument.
+    /// Ends the item in hand, the last one of the chunk.
+    pub(crate) fn end_items(&mut self) {
+        if self.chunk.open.is_some() {
+            let now = self.now();
+            self.close_item(now);
+        }
+        self.due = usize::MAX;
+    }
+
+    /// The items of the chunk in hand that are among the longest tasks.
+    pub(crate) fn long_items(&self) -> impl Iterator<Item = usize> + use<> {
+        self.longest.into_iter().filter_map(|(_, at)| at)
+    }
+
+    /// Notes the text of the item that is about to run.
+    pub(crate) fn set_text(&mut self, text: Option<String>) {
+        self.text = text;
+    }
+
+    /// Adds an item of the chunk to the longest tasks.
     #[cold]
-    pub(crate) fn add_longest(&mut self, (at, time): (usize, u64), text: Option<&str>) {
-        let rank = self.longest.iter().position(|known| *known < time);
+    fn add_longest(&mut self, at: usize, time: u64) {
+        let rank = self.longest.iter().position(|(known, _)| *known < time);
         let Some(rank) = rank else { return };
         self.begin_change();
         for to in (rank + 1..MOST_LONGEST).rev() {
@@ -328,31 +351,40 @@ impl RowWriter {
             }
         }
         self.longest[rank..].rotate_right(1);
-        self.longest[rank] = time;
+        self.longest[rank] = (time, Some(at));
         let entry = LONGEST + rank * LONGEST_WORDS;
         self.set(entry, time);
         self.set(entry + 1, self.chunk.call.unwrap_or(NO_NUMBER));
         let item = self.chunk.first.map_or(NO_NUMBER, |first| first.wrapping_add(at as u64));
         self.set(entry + 2, item);
-        let mut text = text.unwrap_or_default();
-        while text.len() > MOST_TEXT {
-            text = &text[..text.floor_char_boundary(MOST_TEXT)];
+        self.set(entry + 3, 0);
+        self.end_change();
+        if let Some(text) = self.text.take() {
+            self.describe(at, &text);
         }
-        self.set(entry + 3, text.len() as u64);
+    }
+
+    /// Notes the text of an item of the chunk that is among the longest tasks.
+    pub(crate) fn describe(&mut self, at: usize, text: &str) {
+        let Some(rank) = self.longest.iter().position(|(_, item)| *item == Some(at)) else {
+            return;
+        };
+        let text = cut(text, MOST_TEXT);
+        self.begin_change();
         for (word, bytes) in text.as_bytes().chunks(8).enumerate() {
             let mut whole = [0; 8];
             whole[..bytes.len()].copy_from_slice(bytes);
             self.set(TEXTS + rank * TEXT_WORDS + word, u64::from_le_bytes(whole));
         }
+        self.set(LONGEST + rank * LONGEST_WORDS + 3, text.len() as u64);
         self.end_change();
     }
 
     /// The chunk ends, and `done` of its items have results.
     pub(crate) fn end_chunk(&mut self, done: usize) {
         let now = self.now();
-        if let Some(long) = self.close_item(now) {
-            self.add_longest(long, None);
-        }
+        self.close_item(now);
+        self.text = None;
         self.due = usize::MAX;
         let chunk = self.chunk;
         (self.chunk.call, self.chunk.first) = (None, None);
@@ -405,5 +437,93 @@ impl RowWriter {
         // Release: pairs with the Acquire of a reader.
         self.words()[HEAD].store(end as u64, Ordering::Release);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::record::read_records, *};
+    use crate::insights::{layout::InsightsShape, record::Record, row::RowTimes};
+
+    fn writer(records: usize) -> (InsightsArea, RowWriter) {
+        let area = InsightsArea::in_this_process(InsightsShape::new(1, records));
+        area.worker_ordered(0);
+        let mut writer = RowWriter::new(area.clone(), 0, 7).unwrap();
+        writer.ready();
+        (area, writer)
+    }
+
+    fn run(writer: &mut RowWriter, items: usize) {
+        writer.begin_chunk((Some(1), Some(0)), (items, 0));
+        for at in 0..items {
+            if at >= writer.due() {
+                writer.at_item(at);
+            }
+        }
+        writer.end_chunk(items);
+    }
+
+    #[test]
+    fn short_items_are_sampled_and_long_ones_timed_each() {
+        let (area, mut writer) = writer(100);
+        writer.mean = READINGS_PER_ITEM * writer.reading;
+        run(&mut writer, 50);
+        let times = RowTimes::read(&area, 0).unwrap();
+        assert_eq!(
+            (times.completed, times.timed, times.stride, times.items_left_out),
+            (50, 50, 0, 0)
+        );
+        writer.mean = 1;
+        run(&mut writer, 1_000);
+        let times = RowTimes::read(&area, 0).unwrap();
+        let stride = READINGS_PER_SAMPLE * writer.reading;
+        assert_eq!((times.completed, times.stride), (1_050, stride));
+        assert_eq!(times.timed, 50 + 1_000u64.div_ceil(stride));
+        assert_eq!(times.items_left_out, 1_000);
+        assert_eq!(times.histogram.iter().sum::<u64>(), times.timed);
+    }
+
+    #[test]
+    fn records_are_bounded_and_the_rest_is_counted() {
+        let (area, mut writer) = writer(8);
+        for _ in 0..10 {
+            writer.mean = 0;
+            run(&mut writer, 3);
+        }
+        let records = read_records(area.row(0).unwrap(), area.shape().stream());
+        let count = |of: fn(&Record) -> bool| records.iter().filter(|record| of(record)).count();
+        let items = count(|record| matches!(record, Record::Item(_)));
+        let chunks = count(|record| matches!(record, Record::Chunk { .. }));
+        assert_eq!((items, chunks), (8, 5), "three chunks of items, and two of a quarter of 8");
+        let times = RowTimes::read(&area, 0).unwrap();
+        assert_eq!((times.items_left_out, times.chunks_left_out), (30 - 8, 10 - 5));
+        writer.gone();
+        let records = read_records(area.row(0).unwrap(), area.shape().stream());
+        assert!(matches!(records.last(), Some(Record::Gone(_))), "ends have room");
+    }
+
+    #[test]
+    fn a_killed_worker_has_spent_all_of_its_time() {
+        let (area, mut writer) = writer(8);
+        writer.begin_chunk((None, Some(5)), (3, 0));
+        writer.at_item(0);
+        writer.at_item(1);
+        drop(writer); // as if it was killed at the second item
+        area.note_reaped(0);
+        area.worker_ended(0, libc::SIGKILL, Some(1));
+        let words = area.row(0).unwrap();
+        let get = |word: usize| words[word].load(Ordering::Relaxed);
+        let died = get(super::super::layout::DIED_AT);
+        assert_eq!(totals(words).iter().sum::<u64>(), died - get(ORIGIN));
+        assert_eq!(get(COMPLETED), 1);
+        let records = read_records(words, area.shape().stream());
+        assert_eq!(records.last(), Some(&Record::Died { at: died, status: libc::SIGKILL }));
+        // The next worker goes on in the row.
+        area.worker_ordered(0);
+        let mut next = RowWriter::new(area.clone(), 0, 8).unwrap();
+        next.ready();
+        run(&mut next, 2);
+        let times = RowTimes::read(&area, 0).unwrap();
+        assert_eq!((times.completed, times.lives), (3, 2));
     }
 }

@@ -101,7 +101,8 @@ impl Session {
         let is_numbered = self.output.is_some() || self.insights.is_some();
         if is_numbered && !state.is_queue(chunk.job) {
             description.first = Some(chunk.first.number());
-            description.call = self.insights.is_some().then_some(chunk.job.0);
+            let numbers = state.inboxes.get(chunk.job).filter(|_| self.insights.is_some());
+            description.call = numbers.map(|inbox| inbox.number);
         }
         let sleepers = self.board.publish(slot, &description);
         if chunk.goes_first {

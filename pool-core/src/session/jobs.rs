@@ -14,6 +14,7 @@ use crate::{
     cancel::CancelToken,
     engine::{Chunk, JobId},
     error::Error,
+    ids::next_call_number,
     reentrancy::{Inside, is_inside},
 };
 
@@ -131,6 +132,7 @@ impl Session {
             self.wake_driver();
         }
         let inbox = Inbox {
+            number: next_call_number(),
             messages,
             job_error: None,
             token,

@@ -100,6 +100,7 @@ impl Session {
                 arena_limit,
                 spin,
                 first: plan.first_offsets()?,
+                describers: plan.describer_offsets()?,
                 shared: shared.config(plan.shared_timeout)?,
                 life: plan.life.config()?,
                 bounds: plan.bounds,

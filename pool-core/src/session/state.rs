@@ -194,6 +194,8 @@ impl Phase {
 
 #[derive(Debug)]
 pub(super) struct Inbox {
+    /// The number of its call in this process.
+    pub(super) number: u64,
     pub(super) messages: VecDeque<Message>,
     /// The error that ended the job.
     pub(super) job_error: Option<Error>,

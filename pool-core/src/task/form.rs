@@ -48,6 +48,13 @@ pub trait Form: sealed::Sealed {
     #[doc(hidden)]
     fn pack(item: Self::Item) -> Result<Self::ThreadItem, WireFault>;
 
+    /// The text of an item on its way to a worker thread, by the function that makes that of items;
+    /// `None` where the item is encoded, or left out.
+    #[doc(hidden)]
+    fn text_of(_: &Self::ThreadItem, _: fn(&Self::Item) -> String) -> Option<String> {
+        None
+    }
+
     /// Runs the function in a worker thread.
     #[doc(hidden)]
     fn call_thread_item(

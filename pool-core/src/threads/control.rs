@@ -7,7 +7,7 @@ use std::{
     slice,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cancel::{CancelToken, WakeCounter, sleep_for},
     error::{Cause, Error, Stage},
-    ids::{ItemIndex, WorkerId},
+    ids::{ItemIndex, WorkerId, next_call_number},
     mutex::lock,
     shared::SharedValue,
 };
@@ -44,7 +44,7 @@ pub(super) struct Shared {
 
 /// The part of a job that has no types of the user.
 pub(crate) struct Control {
-    /// A number that no other job of this process has.
+    /// The number of its call in this process.
     pub(super) number: u64,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
@@ -138,9 +138,8 @@ impl Control {
             Some(token) => Some(Watch { token, wake_counter: WakeCounter::new()? }),
             None => None,
         };
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number: next_call_number(),
             flow: Mutex::default(),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),

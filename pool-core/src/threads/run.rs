@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::Cause,
     ids::{ItemIndex, WorkerId},
+    insights::{Describer, TextOf, text_function},
     panic::{in_task, take_panic},
     shared,
     task::{ContextCell, Surroundings, TimeSlice},
@@ -77,6 +78,7 @@ pub(super) struct Leaving<'c> {
     begun: usize,
     timed: usize,
     insights: Insights<'c>,
+    describers: &'c [Describer],
 }
 
 impl Leaving<'_> {
@@ -93,11 +95,27 @@ impl Leaving<'_> {
         true
     }
 
+    /// How items of this type are shown among the longest tasks, if they are.
+    pub(super) fn text_function<A: 'static>(&self) -> Option<TextOf<A>> {
+        self.insights.as_ref().and_then(|_| text_function(self.describers))
+    }
+
+    /// Notes the text of the item that is about to run.
+    #[cold]
+    pub(super) fn set_text(&mut self, text_of: impl FnOnce() -> Option<String>) {
+        // A `Debug` that panics is no failure of the task.
+        let text = catch_unwind(AssertUnwindSafe(text_of)).unwrap_or_else(|payload| {
+            take_panic(payload);
+            None
+        });
+        if let Some(insights) = &mut self.insights {
+            insights.set_text(text);
+        }
+    }
+
     fn take_time(&mut self) {
         if let Some(insights) = &mut self.insights {
-            if let Some(long) = insights.at_item(self.begun) {
-                insights.add_longest(long, None);
-            }
+            insights.at_item(self.begun);
             self.timed = insights.due();
         }
     }
@@ -187,7 +205,7 @@ impl Run {
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
-        let (state, handback, insights) = thread_worker.state_and_handback();
+        let (state, handback, insights, describers) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
             worker: worker.number(),
             shared: shared::seen(shared),
@@ -208,6 +226,7 @@ impl Run {
             begun: 0,
             timed: usize::MAX,
             insights,
+            describers,
         };
         loop {
             let first = self.first.after(count - items.left());

@@ -23,7 +23,7 @@ use crate::{
     error::{Cause, Stage},
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
     ids::WorkerId,
-    insights::RowWriter,
+    insights::{Describer, RowWriter},
     panic::{drop_quietly, in_task, take_panic},
     shared::{SharedValue, seen},
 };
@@ -46,6 +46,8 @@ pub(crate) struct ThreadWorker {
     handback: WorkHandback,
     /// Writes the times of this worker, if they are recorded.
     pub(crate) insights: Option<RowWriter>,
+    /// Which arguments have texts.
+    describers: Vec<Describer>,
 }
 
 /// Gives the rest of a chunk back, for other threads.
@@ -80,6 +82,10 @@ impl ThreadWorker {
             state: Box::new(()),
             handback,
             insights: None,
+            describers: {
+                let all = plan.insights.iter().flat_map(|insights| insights.describers());
+                all.map(|make| make()).collect()
+            },
         }
     }
 
@@ -130,8 +136,10 @@ impl ThreadWorker {
 
     /// The worker's state, for tasks, the way to give the rest of a chunk back, and what takes
     /// times.
-    pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &WorkHandback, Insights<'_>) {
-        (&mut *self.state, &self.handback, self.insights.as_mut())
+    pub(super) fn state_and_handback(
+        &mut self,
+    ) -> (&mut dyn Any, &WorkHandback, Insights<'_>, &[Describer]) {
+        (&mut *self.state, &self.handback, self.insights.as_mut(), &self.describers)
     }
 
     /// Counts tasks; ends this life if those were its last. `clocked` is called with the deadline

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     error::FailureKind,
+    insights::text_function,
     panic::{self, take_panic},
     task::{Form, ItemAt, Surroundings, TimeSlice},
 };
@@ -65,6 +66,9 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         catch_unwind(AssertUnwindSafe(|| run_items::<F>(function, run, &mut results)))
     });
     let late = run.items_ended(&outcome, results.done());
+    if run.describes() {
+        describe_items::<F>(run);
+    }
     results.finish(run.runtime, run.claim);
     run.chunk_ended(outcome, late);
 }
@@ -125,7 +129,46 @@ fn run_items<F: Form>(
     Ok(())
 }
 
+/// Adds the texts of items to the longest tasks, where the type of the items has texts. The items
+/// are still there: their chunk has not ended.
+#[cold]
+fn describe_items<F: Form>(run: &mut ChunkRun<'_>) {
+    let runtime = &mut *run.runtime;
+    let Some(text_of) = text_function::<F::Item>(&runtime.describers) else { return };
+    let Some(insights) = &mut runtime.insights else { return };
+    insights.end_items();
+    let long: Vec<_> = insights.long_items().collect();
+    if long.is_empty() {
+        return;
+    }
+    let Ok(batch) = ItemBatch::find(runtime, &run.what) else { return };
+    // SAFETY: as for the items of `run_items`.
+    let reader =
+        unsafe { BatchReader::<F::Item>::new(batch.base, batch.room, run.what.capacity as usize) };
+    for index in long {
+        let at = run.what.start as usize + index;
+        let text = panic::in_task(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let item = reader.decode(at, &mut runtime.decoder).ok()?;
+                Some(text_of(&item))
+            }))
+        });
+        end_if_forked(&runtime.mark);
+        match (text, &mut runtime.insights) {
+            (Ok(Some(text)), Some(insights)) => insights.describe(index, &text),
+            (Err(payload), _) => drop(take_panic(payload)),
+            _ => {}
+        }
+    }
+}
+
 impl ChunkRun<'_> {
+    /// Whether items of some types have texts.
+    #[inline]
+    fn describes(&self) -> bool {
+        !self.runtime.describers.is_empty()
+    }
+
     /// Counts the items, of which `done` have a result; returns whether the last one was late.
     #[inline]
     fn items_ended(&mut self, outcome: &Outcome, done: usize) -> bool {

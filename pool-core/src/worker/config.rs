@@ -22,6 +22,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) spin: u32,
     /// Functions that the user wants called first, by their offsets in the image.
     pub(crate) first: Vec<u64>,
+    /// Functions that make the texts of arguments, likewise.
+    pub(crate) describers: Vec<u64>,
     pub(crate) shared: SharedConfig,
     pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
@@ -66,7 +68,7 @@ pub(crate) struct WorkerFds {
 }
 
 impl WorkerConfig {
-    const FIXED_WORDS: usize = 10;
+    const FIXED_WORDS: usize = 11;
 
     /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
     /// inherits does not get there.)
@@ -82,10 +84,12 @@ impl WorkerConfig {
             self.log_area,
             self.output.to_word(),
             self.insights_area,
+            self.describers.len() as u64,
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
         words.extend(&self.first);
+        words.extend(&self.describers);
         if let SharedConfig::Constructed(shared_spec) = &self.shared {
             words.extend(shared_spec.to_words());
         }
@@ -106,10 +110,12 @@ impl WorkerConfig {
             log_area,
             output,
             insights_area,
+            describers,
         ] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
+        let (describers, rest) = rest.split_at_checked(usize::try_from(describers).ok()?)?;
         let (shared, rest) = if shared_spec == 0 {
             (SharedConfig::Nothing, rest)
         } else {
@@ -121,6 +127,7 @@ impl WorkerConfig {
             arena_limit,
             spin: spin as u32,
             first: first.to_vec(),
+            describers: describers.to_vec(),
             shared,
             life,
             bounds,
@@ -200,6 +207,7 @@ impl WorkerConfig {
             arena_limit: 1 << 33,
             spin: 7,
             first: vec![5, 1 << 40],
+            describers: vec![6],
             shared: SharedConfig::Nothing,
             life: HookOffsets::default(),
             bounds: Bounds::default(),

@@ -79,10 +79,8 @@ fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), in
         runtime.start_clock(what.limit, what.grace);
     }
     if let Some(insights) = &mut runtime.insights {
-        if index >= insights.due()
-            && let Some(long) = insights.at_item(index)
-        {
-            insights.add_longest(long, None);
+        if index >= insights.due() {
+            insights.at_item(index);
         }
         runtime.attended = runtime.attended.min(insights.due());
     }

@@ -35,7 +35,7 @@ use crate::{
     error::{ExitStatus, Failure, FailureKind, StartFailure},
     hooks::become_daemon,
     ids::WorkerId,
-    insights::{InsightsArea, RowWriter},
+    insights::{Describer, InsightsArea, MakeDescriber, RowWriter},
     os::{self, KeptFd, ProcessName},
     output::WorkerOutput,
     panic::{end_quietly, exit, learn_locations, print_panics},
@@ -130,6 +130,15 @@ fn live_on(
     exit(if lived.is_ok() { 0 } else { DISORDER })
 }
 
+/// Calls the function that makes a describer, at this offset of the image.
+fn describer_at(offset: u64) -> Option<Describer> {
+    let function = bootstrap::address_of(offset)?;
+    // SAFETY: the parent made the offset of a `MakeDescriber`, and all processes of a pool run the
+    // same image.
+    let function = unsafe { std::mem::transmute::<usize, MakeDescriber>(function) };
+    Some(function())
+}
+
 struct Worker {
     runtime: WorkerRuntime,
     hooks: HookState,
@@ -202,6 +211,8 @@ impl Worker {
         runtime.insights = area.and_then(|area| RowWriter::new(area, start.worker.index(), pid));
         if let Some(insights) = &mut runtime.insights {
             insights.ready();
+            let functions = start.config.describers.iter();
+            runtime.describers = functions.filter_map(|offset| describer_at(*offset)).collect();
         }
         Some(Self {
             runtime,

@@ -16,7 +16,7 @@ use super::memory_limit::Growth;
 use crate::{
     error::{FailureKind, WorkerStage},
     hooks::State,
-    insights::RowWriter,
+    insights::{Describer, RowWriter},
     os::{self, KeptFd},
     output::WorkerOutput,
     panic, protocol,
@@ -59,6 +59,8 @@ pub(crate) struct WorkerRuntime {
     pub(crate) output: Option<WorkerOutput>,
     /// Writes the times of this worker, if they are recorded.
     pub(crate) insights: Option<RowWriter>,
+    /// Which arguments have texts.
+    pub(crate) describers: Vec<Describer>,
     /// Whether something is to be done before each item of the present chunk: it has a clock, or
     /// its output is captured.
     pub(crate) attends: bool,
@@ -123,6 +125,7 @@ impl WorkerRuntime {
             growth: None,
             output: None,
             insights: None,
+            describers: Vec::new(),
             attends: false,
             attended: usize::MAX,
             bytes_per_result: 0,

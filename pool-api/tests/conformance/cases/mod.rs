@@ -39,6 +39,8 @@ mod handles_forms;
 mod handles_lives;
 mod input;
 mod input_ends;
+mod insights;
+mod insights_files;
 mod killing;
 mod large_values;
 mod ledger;
@@ -112,6 +114,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         extremes::CASES,
         input::CASES,
         input_ends::CASES,
+        insights::CASES,
+        insights_files::CASES,
         c_output::CASES,
         closed_descriptors::CASES,
         concurrency::CASES,
