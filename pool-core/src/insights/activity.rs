@@ -23,8 +23,8 @@ pub struct WorkerActivity {
     pub elapsed: Duration,
     /// The process that it runs in, once that has begun.
     pub pid: Option<u32>,
-    /// The number of the call in its process whose item it runs; `None` at calls of a single item whose result is
-    /// waited for later, and where it runs none.
+    /// The number, in this process, of the call whose item it runs; `None` at calls of a single
+    /// item whose result is waited for later, and where it runs none.
     pub call: Option<u64>,
     /// The position of that item in the input of its call.
     pub item: Option<u64>,

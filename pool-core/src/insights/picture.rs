@@ -301,7 +301,7 @@ fn draw_times(out: &mut impl Write, insights: &Insights, head: usize) -> io::Res
             let part = place(time);
             let x = LEFT + (part.max(0.0) * COLUMNS as f64) as usize;
             // Texts have room for themselves.
-            if part < 0.0 || part > 1.0 || x < free {
+            if !(0.0..=1.0).contains(&part) || x < free {
                 continue;
             }
             free = x + 70;
@@ -316,9 +316,9 @@ fn draw_times(out: &mut impl Write, insights: &Insights, head: usize) -> io::Res
 /// A round time without digits behind the point.
 fn round_time(nanos: u64) -> String {
     match nanos {
-        0..1_000 => format!("{nanos} ns"),
-        ..1_000_000 => format!("{} µs", nanos / 1_000),
-        ..1_000_000_000 => format!("{} ms", nanos / 1_000_000),
+        ..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{} µs", nanos / 1_000),
+        1_000_000..1_000_000_000 => format!("{} ms", nanos / 1_000_000),
         _ => format!("{} s", nanos / 1_000_000_000),
     }
 }
