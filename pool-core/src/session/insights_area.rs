@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pool_ipc::board::{Progress, SlotState};
+use pool_ipc::board::{Incarnation, Progress, SlotState};
 use pool_shm::Mapping;
 
 use super::state::{Session, SessionState};
@@ -11,7 +11,6 @@ use crate::{
     ids::WorkerId,
     insights::{Collection, InsightsArea, OpenArea},
 };
-use pool_ipc::board::Incarnation;
 
 /// Where the memory lies.
 pub(super) struct InsightsPlace<'p> {

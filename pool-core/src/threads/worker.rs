@@ -227,18 +227,20 @@ impl ThreadWorker {
 
     /// Ends the thread's last life: `orderly` by its exit function, otherwise only by drops.
     pub(super) fn leave(mut self, orderly: bool) {
-        let insights = self.insights.take();
+        let mut insights = self.insights.take();
         if orderly {
-            self.insights = insights;
+            if let Some(insights) = &mut insights {
+                insights.begin_exit();
+            }
             if let Err((_, cause)) = self.end(&mut |_| ()) {
                 self.exits.fail(self.id, cause);
-            }
-            if let Some(insights) = &mut self.insights {
-                insights.gone();
             }
         } else {
             drop_quietly(self.state);
             drop_quietly(self.began);
+        }
+        if let Some(insights) = &mut insights {
+            insights.gone();
         }
     }
 }
