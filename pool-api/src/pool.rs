@@ -328,7 +328,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
     /// let mut squares = pool.imap(0..100u64, |x| x * x);
-    /// assert_eq!(squares.next(), Some(Ok(0)));
+    /// assert_eq!(squares.next().transpose()?, Some(0));
     /// assert!(!pool.insights().is_empty());
     /// drop(squares);
     /// # Ok::<(), pool_api::Error>(())

@@ -90,9 +90,9 @@ pub struct Insights {
     pub lives: Vec<u64>,
     /// How long tasks took.
     pub task_times: TaskTimes,
-    /// At least one task in so many had its own time taken; 1: each. Tasks that take less than a
-    /// microsecond on average are sampled, since a clock for each would cost too much, so
-    /// `task_times` and the longest tasks are those of a sample.
+    /// At least one task in so many had its own time taken; 1: each. Tasks that take less than 64
+    /// readings of the clock on average, up to 2 µs by machine, are sampled, since a reading for
+    /// each would cost too much; `task_times` and the longest tasks are those of the sample then.
     pub sampled_every: u64,
     /// Tasks without a record of their own in the trace, since they were sampled or there was no
     /// room any more.

@@ -26,9 +26,9 @@ use crate::os;
 
 /// Items that take less on average than so many readings of the clock (which takes 8 to 35 ns) are
 /// sampled.
-const READINGS_PER_ITEM: u64 = 48;
+const READINGS_PER_ITEM: u64 = 64;
 /// Of sampled items, one is timed in as many as take so many readings: two of them at the least.
-const READINGS_PER_SAMPLE: u64 = 160;
+const READINGS_PER_SAMPLE: u64 = 320;
 /// Looks at the cost of a reading when a worker begins.
 const LOOKS: usize = 16;
 
@@ -394,7 +394,9 @@ impl RowWriter {
         self.switch(Stage::Waiting, now);
         if let Some(mean) = now.saturating_sub(chunk.began).checked_div(done as u64) {
             let mean = mean.max(1);
-            self.mean = if self.mean == 0 { mean } else { (3 * self.mean + mean) / 4 };
+            // It rises slowly: a chunk that lost its CPU meanwhile says nothing of its items.
+            self.mean =
+                if self.mean == 0 { mean } else { mean.min(self.mean + self.mean / 16 + 1) };
         }
         if chunk.is_recorded {
             if chunk.recorded == 0 {

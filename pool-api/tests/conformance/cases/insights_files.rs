@@ -138,7 +138,9 @@ fn bound(method: StartMethod) -> Outcome {
         events.values().flatten().filter(named).count()
     };
     assert_eq!(of("item ") as u64 + insights.items_left_out, 600);
-    assert!(of("item ") <= 16 && of("chunk of ") <= 4, "{} {}", of("item "), of("chunk of "));
+    // Of each worker one chunk may have records of its first items only.
+    let chunks = of("chunk of ");
+    assert!(of("item ") <= 16 && chunks <= 4 + 2, "{} {chunks}", of("item "));
     assert!(insights.chunks_left_out > 0 && of("not recorded") > 0);
     let said = &events["all"][0]["name"];
     let text = format!("{} items and {} chunks", insights.items_left_out, insights.chunks_left_out);
@@ -201,7 +203,11 @@ fn picture<W, E>(pool: &pool_api::WorkerPool<(), W, E>) -> String {
         let before = &rest[..at];
         check_text(before);
         if let Some((x, anchor, class)) = text.take() {
-            let shown = before.replace("&quot;", "\"").replace("&lt;", "<").replace("&amp;", "&");
+            let entities =
+                [("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&#39;", "'"), ("&amp;", "&")];
+            let shown = entities
+                .into_iter()
+                .fold(before.to_string(), |text, (entity, of)| text.replace(entity, of));
             let size = match class {
                 "text title" => 12.0,
                 "soft code" => 7.8,
