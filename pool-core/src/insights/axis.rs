@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         let texts = |length, most| marks(length, most).into_iter().map(|(_, text)| text);
         assert_eq!(texts(1_050_000_000, 5).collect::<Vec<_>>(), ["0.0 s", "0.5 s", "1.0 s"]);
-        assert_eq!(texts(95_000_000, 10).last().as_deref(), Some("90 ms"));
+        assert_eq!(texts(95_000_000, 10).next_back().as_deref(), Some("90 ms"));
         assert_eq!(texts(0, 8).collect::<Vec<_>>(), ["0 ns"]);
         for length in [1, 7, 1_000, u64::MAX] {
             assert!(marks(length, 8).len() <= 9, "{length}");

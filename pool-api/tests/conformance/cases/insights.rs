@@ -191,7 +191,8 @@ fn without_keep_alive(method: StartMethod) -> Outcome {
     pool.stop_and_join()?;
     let insights = pool.insights();
     assert_eq!(completed(&insights), 80);
-    assert_eq!(insights.task_times.count(), 80);
+    // (So short items may be sampled.)
+    assert!((8..=80).contains(&insights.task_times.count()));
     assert!(insights.lives.iter().all(|lives| *lives >= 4), "{:?}", insights.lives);
     Ok(())
 }

@@ -19,6 +19,9 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("files_that_cannot_be_written", unwritable),
 ];
 
+/// What items take at least that are not sampled, with the slowest clock.
+const LONG: Duration = Duration::from_micros(150);
+
 /// The events of a trace by the names of their threads; each has been checked.
 fn events(pool: &pool_api::WorkerPool<(), impl Sized, impl Sized>) -> BTreeMap<String, Vec<Value>> {
     let file = Scratch::new();
@@ -97,6 +100,7 @@ fn all_parts(method: StartMethod) -> Outcome {
 fn death(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).enable_insights(InsightsOptions::new()).build()?;
     let results = pool.tasks(0..20u64).chunk_size(4).map_results(|n| {
+        std::thread::sleep(LONG);
         if n == 9 {
             std::process::abort();
         }
@@ -126,7 +130,7 @@ fn bound(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).enable_insights(options).build()?;
     for size in [1, 3, 50] {
         pool.tasks(0..200u64).chunk_size(size).map(|n| {
-            std::thread::sleep(Duration::from_micros(10));
+            std::thread::sleep(LONG);
             n
         })?;
     }
@@ -154,7 +158,10 @@ fn hostile(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).enable_insights(options).build()?;
     let texts =
         ["</text></svg>", "\"},{\"", "\0\u{1b}[2J\u{7f}\u{85}", "漢字é&amp;<![CDATA[", "]]>"];
-    pool.map(texts.map(|text| text.repeat(20)), |text| text.len())?;
+    pool.map(texts.map(|text| text.repeat(20)), |text| {
+        std::thread::sleep(LONG);
+        text.len()
+    })?;
     let events = events(&pool);
     let shown: Vec<_> =
         events.values().flatten().filter_map(|event| event["args"]["args"].as_str()).collect();
