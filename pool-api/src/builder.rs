@@ -148,6 +148,16 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Whether the pool's calls are recorded, for [`WorkerPool::calls`] and
+    /// [`watched_pools`](crate::watched_pools); `false` without it. They are anyway while
+    /// [`watch_all`](crate::watch_all) asks for it. Recording costs some microseconds for each
+    /// call, and nothing for each item. Calls of one item are not recorded, unless they have a
+    /// [`cancel_token`](crate::Call::cancel_token).
+    pub fn watched(mut self, on: bool) -> Self {
+        self.options.watched = on;
+        self
+    }
+
     /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is
     /// free, instead of to any free worker; every call begins with worker 0. Calls of one item
     /// ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to any free worker all the same. See

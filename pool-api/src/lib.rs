@@ -171,6 +171,7 @@
 // * `manager/`: a pool that is fed with single items and asked for single results.
 // * `channel/`: the names of channels, and their ends for executors.
 // * `logging.rs`, `builder/logging.rs`: what brings logs of workers to the program.
+// * `progress.rs`: what shows how far calls are.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
@@ -189,6 +190,7 @@ mod manager;
 pub mod managers;
 mod options;
 mod pool;
+pub mod progress;
 mod settings;
 mod sharing;
 
@@ -207,13 +209,13 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks,
-    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Output,
-    OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
-    Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod,
-    Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, With, WithOnWorker, Worker,
-    active_children, as_completed, as_completed_timeout, current_process, init, parent_process,
-    wait,
+    ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CallSnapshot, CancelToken, Cause,
+    Chunks, CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker,
+    Outcome, Output, OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut,
+    Plain, PlainForm, Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable,
+    Shaped, StartMethod, Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, WatchAll,
+    WatchedPool, With, WithOnWorker, Worker, active_children, as_completed, as_completed_timeout,
+    current_process, init, parent_process, wait, watch_all, watched_pools,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

@@ -3,10 +3,11 @@
 //! A comment between type parameters is for users: of a method whose closure captures the compiler
 //! shows just the line with its name.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, panic::Location};
 
 use pool_core::{
-    AsyncResult, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError, move_with_room,
+    AsyncResult, CallSnapshot, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError,
+    WatchedPool, move_with_room,
 };
 use pool_ipc::Wire;
 
@@ -81,11 +82,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// Prepares one call over `items`, to be set up further.
+    #[track_caller]
     pub fn tasks<I: IntoIterator>(&self, items: I) -> Call<'_, I::IntoIter, S, W> {
         Call::new(&self.pool, items.into_iter(), Plain)
     }
 
     /// Prepares one call of a single item, to be set up further.
+    #[track_caller]
     pub fn task<A: Wire>(&self, item: A) -> Call<'_, OneItem<A>, S, W> {
         let item = move_with_room!(<A, ()>(item => item) => OneItem::new(item));
         Call::new(&self.pool, item, Plain)
@@ -96,6 +99,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
+    #[track_caller]
     pub fn map<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -105,7 +109,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).map(f)
+        })
     }
 
     /// Runs `f` on every item; values in the order in which they were done.
@@ -113,6 +120,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::map`].
+    #[track_caller]
     pub fn map_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -122,7 +130,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_unordered(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).map_unordered(f)
+        })
     }
 
     /// Runs `f`, which may fail with an error of its own, on every item; values in input order. See
@@ -131,6 +142,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Call::try_map`].
+    #[track_caller]
     pub fn try_map<I, R, X /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -141,10 +153,14 @@ impl<S, W, E> WorkerPool<S, W, E> {
         R: Wire,
         X: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).try_map(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).try_map(f)
+        })
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
+    #[track_caller]
     pub fn imap<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -154,11 +170,15 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).imap(f)
+        })
     }
 
     /// An iterator over the values in the order in which they were done; the input is read only a
     /// little ahead.
+    #[track_caller]
     pub fn imap_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -168,7 +188,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap_unordered(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).imap_unordered(f)
+        })
     }
 
     /// Runs `f` on one item and waits for the value.
@@ -236,6 +259,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Call::map_async`].
+    #[track_caller]
     pub fn map_async<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -245,7 +269,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_async(f))
+        let at = Location::caller();
+        move_with_room!(<I, I::IntoIter>(items => items) => {
+            self.tasks(items).called_at(at).map_async(f)
+        })
     }
 
     /// The results of [`Builder::worker_exit`], in the order in which the workers ended; the call
@@ -296,6 +323,51 @@ impl<S, W, E> WorkerPool<S, W, E> {
     #[must_use]
     pub fn take_exit_failures(&self) -> Vec<Error> {
         self.pool.take_exit_failures()
+    }
+
+    /// The calls that go on, and the last 100 that have ended: the latest first. Empty where calls
+    /// are not recorded: see [`Builder::watched`].
+    ///
+    /// ```
+    /// let pool = pool_api::WorkerPool::builder().n_jobs(2).watched(true).build()?;
+    /// pool.map(0..100u64, |x| x + 1)?;
+    /// let call = &pool.calls()[0];
+    /// assert_eq!((call.form, call.done, call.total), ("map", 100, Some(100)));
+    /// assert_eq!(call.caller.unwrap().file(), file!());
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallSnapshot> {
+        self.pool.calls()
+    }
+
+    /// Cancels the call with this [`number`](crate::CallSnapshot::number); `false` if it does not
+    /// go on. A call that was given a [`cancel_token`](crate::Call::cancel_token) is cancelled by
+    /// that, with all others that have it.
+    ///
+    /// ```
+    /// use pool_api::Error;
+    ///
+    /// let pool = pool_api::WorkerPool::builder().n_jobs(2).watched(true).build()?;
+    /// std::thread::scope(|scope| {
+    ///     let endless = scope.spawn(|| pool.map(0u64.., |x| x));
+    ///     while !pool.calls().first().is_some_and(|call| pool.cancel_call(call.number)) {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     assert!(matches!(endless.join().unwrap(), Err(Error::Cancelled)));
+    /// });
+    /// assert!(!pool.cancel_call(0));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn cancel_call(&self, number: u64) -> bool {
+        self.pool.watch().cancel(number)
+    }
+
+    /// The pool, seen from outside, as [`watched_pools`](crate::watched_pools) lists it: its calls,
+    /// and how to cancel one. It can be given to other threads and does not keep the pool alive.
+    #[must_use]
+    pub fn watch(&self) -> WatchedPool {
+        self.pool.watch()
     }
 
     /// How many workers there are.

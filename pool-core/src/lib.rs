@@ -31,6 +31,8 @@
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
 // * `capture/`: log records of workers, brought to the parent's logger.
+// * `progress/`: shows how far calls are.
+// * `calls/`: which calls go on and went on, where that is recorded.
 // * `cancel.rs`: ends a call from outside.
 // * `driver.rs`: the thread that works for futures while no thread waits for them.
 // * `task/`: what a task is, and what it has access to while it runs.
@@ -52,6 +54,7 @@
 
 mod awaited_endpoint;
 mod bootstrap;
+mod calls;
 mod cancel;
 #[cfg(feature = "capture-log")]
 mod capture;
@@ -73,6 +76,7 @@ mod output;
 mod panic;
 mod pool;
 mod process;
+mod progress;
 mod protocol;
 mod reentrancy;
 mod roles;
@@ -91,6 +95,9 @@ mod zygote;
 
 #[doc(hidden)]
 pub use awaited_endpoint::AwaitedEndpoint;
+pub use calls::{
+    CallSnapshot, Outcome, WatchAll, WatchedPool, WorkerSteps, watch_all, watched_pools,
+};
 pub use cancel::CancelToken;
 #[cfg(feature = "capture-log")]
 pub use capture::{
@@ -110,6 +117,11 @@ pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
 pub use process::{
     ActiveChild, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessStatus, Runnable,
     active_children, current_process, parent_process,
+};
+#[cfg(feature = "progress")]
+pub use progress::{Bar, bars};
+pub use progress::{
+    IntoProgress, LogLines, Progress, ProgressOption, Stderr, println, stderr, suspend,
 };
 pub use roles::init;
 pub use shared::Shared;

@@ -18,7 +18,7 @@ mod slices;
 mod streams;
 mod workers;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, panic::Location};
 
 use pool_core::{InPlace, JobOptions, OnWorker, Owned, Plain, Pool, With, WithOnWorker};
 use pool_ipc::Wire;
@@ -60,8 +60,17 @@ pub struct Call<'p, I, S = (), W = (), K = Owned, H = Plain> {
 type Types<S, W, K> = PhantomData<fn() -> (S, W, K)>;
 
 impl<'p, I, S, W, K, H> Call<'p, I, S, W, K, H> {
+    #[track_caller]
     pub(crate) fn new(pool: &'p Pool, input: I, shape: H) -> Self {
-        Self { pool, input, shape, options: JobOptions::default(), types: PhantomData }
+        let mut options = JobOptions::default();
+        options.caller = Some(Location::caller());
+        Self { pool, input, shape, options, types: PhantomData }
+    }
+
+    /// A call that was made there.
+    pub(crate) fn called_at(mut self, caller: &'static Location<'static>) -> Self {
+        self.options.caller = Some(caller);
+        self
     }
 
     fn change<L, G>(self, change: impl FnOnce(H) -> G) -> Call<'p, I, S, W, L, G> {

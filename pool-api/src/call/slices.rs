@@ -86,6 +86,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// all elements (and takes as much memory again, until it returns), and each task works on a
     /// copy of its part as it was then, which is written back when the task ends. Under Threads
     /// nothing dies, and nothing is copied for it.
+    #[track_caller]
     pub fn slices_mut<'a, T: Element>(
         &'a self,
         array: &'a mut SharedArray<T>,
@@ -107,6 +108,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// assert_eq!(largest, [Some(3), Some(4), Some(5)]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
+    #[track_caller]
     pub fn slices<'a, T: Element>(
         &'a self,
         array: &'a SharedArray<T>,

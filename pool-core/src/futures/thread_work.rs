@@ -75,6 +75,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             shared,
             state: thread_worker.state(),
             cancelled: &cancelled,
+            report: &|_, _| (), // a call that shows progress is a job
             decoder: &mut decoder,
             context: &mut cell,
         };

@@ -15,6 +15,7 @@ use super::{
     transfer::{Cut, Load, Sent},
 };
 use crate::{
+    calls::UnderWay,
     compact::Compact,
     engine::{Awaited, Chunk, JobId, MeasureResults},
     error::Error,
@@ -126,6 +127,12 @@ fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
 }
 
 impl RawTransport {
+    /// What looks at what workers have in hand of the job.
+    pub(super) fn look(&self) -> Box<dyn Fn() -> UnderWay + Send> {
+        let (session, job) = (Arc::downgrade(&self.allocator.session), self.allocator.job);
+        Box::new(move || session.upgrade().map(|s| s.under_way(job)).unwrap_or_default())
+    }
+
     #[inline]
     pub(crate) fn open(
         session: Arc<Session>,

@@ -17,9 +17,11 @@ use super::{
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
+    calls::UnderWay,
     engine::Awaited,
     error::{Error, TaskError},
     ids::{ItemIndex, WorkerId},
+    mutex::lock,
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
@@ -207,6 +209,12 @@ impl<F: Form> ThreadTransport<F> {
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
         unpack(self.job.take_rest(), &mut self.arrived);
+    }
+
+    /// What looks at what workers have in hand of the job.
+    pub(super) fn look(&self) -> Box<dyn Fn() -> UnderWay + Send> {
+        let board = self.raw.control.step_board();
+        Box::new(move || UnderWay { finished: 0, steps: lock(&board).clone() })
     }
 
     /// How many items were pulled from the input.

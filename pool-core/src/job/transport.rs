@@ -16,6 +16,7 @@ use super::{
     transfer::{Arrival, Cut, Sent},
 };
 use crate::{
+    calls::UnderWay,
     engine::{Awaited, JobId, MeasureResults, measure_results},
     error::Error,
     reentrancy::{InCall, Inside, is_inside},
@@ -253,6 +254,15 @@ impl<F: Form> Transport<F> {
             Self::Processes(transport) => transport.raw.backend(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.backend(),
+        }
+    }
+
+    /// What looks at what workers have in hand of the job.
+    pub(super) fn look(&self) -> Box<dyn Fn() -> UnderWay + Send> {
+        match self {
+            Self::Processes(transport) => transport.raw.look(),
+            #[cfg(feature = "threads")]
+            Self::Threads(transport) => transport.look(),
         }
     }
 

@@ -66,6 +66,9 @@ pub struct PoolOptions {
     pub output: OutputOptions,
     /// Whether chunks go to the workers in turn, in calls that do not set that themselves.
     pub order_tasks: bool,
+    /// Whether the pool's calls are recorded, for [`Pool::calls`](crate::Pool::calls) and
+    /// [`watched_pools`](crate::watched_pools).
+    pub watched: bool,
     /// Whether tasks may not build pools.
     pub daemon: bool,
     /// Whether core dumps of workers and of this process contain shared objects.
@@ -104,6 +107,7 @@ impl Default for PoolOptions {
             stack_size: None,
             output: OutputOptions::default(),
             order_tasks: false,
+            watched: false,
             daemon: true,
             dump_shared_memory: false,
             at_worker_start: Vec::new(),

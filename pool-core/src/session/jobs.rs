@@ -11,6 +11,7 @@ use super::{
     wait::ANYTHING,
 };
 use crate::{
+    calls::{UnderWay, WorkerSteps},
     cancel::CancelToken,
     engine::{Chunk, JobId},
     error::Error,
@@ -155,6 +156,24 @@ impl Session {
     pub(super) fn start_missing(&self, state: &mut SessionState) {
         state.engine.start_missing(&mut state.actions);
         self.act(state);
+    }
+
+    /// What workers have in hand of the job.
+    pub(crate) fn under_way(&self, job: JobId) -> UnderWay {
+        let mut all = UnderWay::default();
+        if self.is_foreign() {
+            return all;
+        }
+        let state = self.lock();
+        for (slot, _) in state.engine.published().filter(|(_, chunk)| chunk.job == job) {
+            let Some(now) = self.board.under_way(slot) else { continue };
+            all.finished += u64::from(now.finished);
+            let worker = state.engine.workers.worker_of(now.claimer);
+            if let (Some(worker), Some((done, total))) = (worker, now.steps) {
+                all.steps.push(WorkerSteps { worker: worker.number(), done, total });
+            }
+        }
+        all
     }
 
     /// Keeps a context's block for the job; answers with a number that no other context has.

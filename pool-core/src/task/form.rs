@@ -92,6 +92,7 @@ pub struct Surroundings<'a> {
     pub(crate) shared: &'a (dyn Any + Send + Sync),
     pub(crate) state: &'a mut dyn Any,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
+    pub(crate) report: &'a dyn Fn(u64, u64),
     pub(crate) decoder: &'a mut Decoder,
     pub(crate) context: &'a mut ContextCell,
 }
@@ -99,8 +100,9 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// The parts: what a task may see of its worker, the decoder, and the context's cell.
     pub(super) fn split(&mut self) -> (WorkerAccess<'_>, &mut Decoder, &mut ContextCell) {
-        let Self { worker, shared, state, cancelled, decoder, context } = self;
-        let access = WorkerAccess { worker: *worker, shared: *shared, state: *state, cancelled };
+        let Self { worker, shared, state, cancelled, report, decoder, context } = self;
+        let (worker, shared, state) = (*worker, *shared, &mut **state);
+        let access = WorkerAccess { worker, shared, state, cancelled, report };
         (access, decoder, context)
     }
 }
@@ -113,6 +115,7 @@ pub struct WorkerAccess<'a> {
     shared: &'a (dyn Any + Send + Sync),
     state: &'a mut dyn Any,
     cancelled: &'a dyn Fn() -> bool,
+    report: &'a dyn Fn(u64, u64),
 }
 
 impl WorkerAccess<'_> {
@@ -122,6 +125,6 @@ impl WorkerAccess<'_> {
         let state = self.state.downcast_mut::<W>();
         let state =
             state.expect("the pool's workers keep what the job says that its function takes");
-        Worker::new(shared, state, self.worker, self.cancelled)
+        Worker::new(shared, state, self.worker, (self.cancelled, self.report))
     }
 }

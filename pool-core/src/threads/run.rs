@@ -1,6 +1,7 @@
 //! Runs the items of one chunk in a thread, one after the other, whatever their types.
 
 use std::{
+    cell::Cell,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
@@ -151,6 +152,11 @@ impl Run {
         self.begun = deadline.is_some();
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
+        let reports = Cell::new(false);
+        let report = |done, total| {
+            reports.set(true);
+            control.report(worker, Some((done, total)));
+        };
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let (state, handback) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
@@ -158,6 +164,7 @@ impl Run {
             shared: shared::seen(shared),
             state,
             cancelled: &cancelled,
+            report: &report,
             decoder: &mut decoder,
             context: &mut cell,
         };
@@ -193,6 +200,9 @@ impl Run {
                 break;
             }
             started = Instant::now();
+        }
+        if reports.get() {
+            control.report(worker, None);
         }
         self.end_items(control);
         (begins && !control.is_foreign()).then_some(leaving.tasks)

@@ -19,7 +19,7 @@ use super::{
     function_pointer::function_at,
     item_batch::{
         ItemBatch, begin_item, check_cancelled, check_late, end_if_forked, end_item, is_to_end,
-        overdue,
+        overdue, report,
     },
     results::{Results, Stop},
     runtime::WorkerRuntime,
@@ -106,6 +106,7 @@ fn run_items<F: Form>(
             shared: runtime.shared,
             state: &mut *runtime.state,
             cancelled: &|| is_to_end(&marks, claimer, mark, what),
+            report: &|done, total| report(&marks, mark, (done, total)),
             decoder: &mut runtime.decoder,
             context: &mut runtime.context,
         };

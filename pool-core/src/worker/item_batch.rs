@@ -90,6 +90,14 @@ pub(super) fn is_to_end(
     mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
 }
 
+/// Says how many steps of the item in hand are done, unless a task has forked this process: the
+/// board is not mapped in it.
+pub(super) fn report(marks: &ItemMarks, mark: &ForkMark, (done, total): (u64, u64)) {
+    if mark.get() != 0 {
+        marks.set_steps(done, total);
+    }
+}
+
 /// Notes that the results of `done` of `count` items are complete, and stops if the others go on
 /// elsewhere or later.
 #[inline]

@@ -173,7 +173,12 @@ pub(super) struct Slot {
     pub(super) failure: AtomicU64,
     pub(super) failure_len: AtomicU64,
     pub(super) result_manifest: AtomicU64,
-    pub(super) _claimer_rest: [AtomicU64; 9],
+    pub(super) _claimer_rest: AtomicU64,
+    /// The word of `progress` at which the item in hand has reported steps, and these steps.
+    pub(super) steps_at: AtomicU64,
+    pub(super) steps_done: AtomicU64,
+    pub(super) steps_total: AtomicU64,
+    pub(super) _steps_rest: [AtomicU64; 5],
 }
 
 #[cfg(not(loom))]
@@ -184,6 +189,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 256);
     assert!(offset_of!(Slot, signature) == 64);
     assert!(offset_of!(Slot, progress) == 128);
+    assert!(offset_of!(Slot, steps_at) == 192);
     assert!(size_of::<Row>() == 256);
     assert!(offset_of!(Row, clock) == 64);
     assert!(offset_of!(Row, orders) == 128);

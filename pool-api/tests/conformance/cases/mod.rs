@@ -6,6 +6,7 @@ mod attempts;
 mod births;
 mod bounds;
 mod c_output;
+mod calls;
 mod cancelling;
 mod channels_sent;
 mod closed_descriptors;
@@ -176,6 +177,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         nesting::CASES,
         next_timeout::CASES,
         unordered_results::CASES,
+        calls::CASES,
         cancelling::CASES,
         killing::CASES,
         direct::CASES,
