@@ -52,6 +52,8 @@ pub(crate) use procfs::{
     set_process_name,
 };
 pub(crate) use signals::{ENDING, unblock_signals};
+#[cfg(feature = "progress")]
+pub(crate) use sys::columns;
 pub(crate) use sys::{
     Disposition, Reaped, bytes_in_pipe, errno_of, flush_c_output, flush_output, has_one_thread,
     process_id, reap_any, try_flush_c_output, unbuffer_c_output,

@@ -3,18 +3,25 @@
 //! Invariant: a text is checked before the call starts, and a failure's text is put into one line,
 //! so nothing that is shown can break a bar's line.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
 use super::{
     line::{Numbers, line},
     report::{
         IntoProgress, Progress, ProgressOption, check_interval, check_text, in_one_line, sealed,
     },
-    terminal::{bars, is_terminal, println},
+    terminal::{bars, is_terminal, println, terminal_width},
 };
-use crate::calls::{Outcome, WorkerSteps};
+use crate::{
+    calls::{Outcome, WorkerSteps},
+    mutex::lock,
+};
 
 /// A bar whose total is known; `{prefix}` is the text of the user.
 const WITH_TOTAL: &str =
@@ -146,7 +153,10 @@ impl Bar {
 fn style(template: &str) -> Result<ProgressStyle, String> {
     let style = ProgressStyle::with_template(template)
         .map_err(|error| format!("progress: the template cannot be read: {error}"))?;
-    Ok(style.progress_chars("█▉▊▋▌▍▎▏ "))
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:.1}/s", state.per_sec());
+    };
+    Ok(style.progress_chars("█▉▊▋▌▍▎▏ ").with_key("per_sec", rate))
 }
 
 /// Refuses names that mean nothing, which would just be missing in the bar.
@@ -205,10 +215,9 @@ impl Progress for Shown {
         if !self.terminal {
             return self.say(None);
         }
-        let bar = ProgressBar::no_length().with_style(self.options.style(total));
-        if let Some(total) = total {
-            bar.set_length(total);
-        }
+        // Hidden until it has its place: otherwise it would be drawn without.
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden())
+            .with_style(self.options.style(total));
         let message = &self.options.message;
         let prefix = if message.is_empty() { String::new() } else { format!("{message} ") };
         let bar = bars().add(bar.with_prefix(prefix));
@@ -244,7 +253,8 @@ impl Progress for Shown {
         for steps in steps {
             let known = self.workers.iter().position(|(worker, _)| *worker == steps.worker);
             let at = known.unwrap_or_else(|| {
-                let line = ProgressBar::new(steps.total);
+                let hidden = ProgressDrawTarget::hidden();
+                let line = ProgressBar::with_draw_target(Some(steps.total), hidden);
                 if let Ok(style) = style(OF_WORKER) {
                     line.set_style(style);
                 }
@@ -274,16 +284,83 @@ impl Progress for Shown {
 
     fn end(&mut self, outcome: &Outcome) {
         let Some(bar) = &self.bar else { return self.say(Some(outcome)) };
-        match outcome {
-            Outcome::Done if self.options.clear => bar.finish_and_clear(),
-            // (A bar that is finished is drawn as full: where items were left, it is not.)
-            Outcome::Done => bar.abandon(),
-            outcome => bar.abandon_with_message(format!(" {}", in_one_line(&outcome.to_string()))),
+        let (bars, is_done) = (bars(), *outcome == Outcome::Done);
+        if is_done && self.options.clear {
+            bar.finish_and_clear();
+            return bars.remove(bar);
         }
+        bars.remove(bar);
+        if !is_done {
+            bar.set_message(format!(" {}", in_one_line(&outcome.to_string())));
+        }
+        // A line of text from now on: `indicatif` removes bars that have ended when other text is
+        // written between them.
+        let line = Rendered::line_of(bar);
+        let _ = bars.println(line);
     }
 
     fn interval(&self) -> Duration {
         self.options.interval
+    }
+}
+
+/// Takes what is drawn, in place of a terminal.
+#[derive(Debug, Clone)]
+struct Rendered {
+    width: u16,
+    text: Arc<Mutex<String>>,
+}
+
+impl Rendered {
+    /// The line of a bar as it is now, in the terminal's width.
+    fn line_of(bar: &ProgressBar) -> String {
+        let rendered = Self { width: terminal_width(), text: Arc::default() };
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(rendered.clone())));
+        // (A bar that is finished would be drawn as full, also where items were left.)
+        bar.abandon();
+        lock(&rendered.text).trim_end().to_string()
+    }
+}
+
+impl TermLike for Rendered {
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        if text != "\r" {
+            lock(&self.text).push_str(text);
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        lock(&self.text).clear();
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -24,4 +24,5 @@ pub use log_lines::LogLines;
 pub use report::{IntoProgress, Progress, ProgressOption};
 #[cfg(feature = "progress")]
 pub use terminal::bars;
+pub(crate) use terminal::has_bars;
 pub use terminal::{Stderr, println, stderr, suspend};

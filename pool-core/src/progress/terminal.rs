@@ -6,7 +6,10 @@
 use std::{
     cell::Cell,
     io::{IsTerminal as _, stderr as std_stderr},
-    mem, process,
+    mem,
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    process,
     sync::Mutex,
 };
 use std::{fmt, io, io::Write};
@@ -15,7 +18,7 @@ use std::{fmt, io, io::Write};
 use indicatif::MultiProgress;
 
 #[cfg(feature = "progress")]
-use crate::mutex::lock;
+use crate::{mutex::lock, os, panic::drop_quietly};
 
 /// The bars of this process.
 #[cfg(feature = "progress")]
@@ -54,19 +57,48 @@ pub(super) fn is_terminal() -> bool {
 pub fn suspend<R>(write: impl FnOnce() -> R) -> R {
     #[cfg(feature = "progress")]
     if let Some(bars) = present() {
-        struct Ends;
-        impl Drop for Ends {
-            fn drop(&mut self) {
-                SUSPENDS.set(false);
-            }
-        }
-        return bars.suspend(|| {
-            SUSPENDS.set(true);
-            let _ends = Ends;
-            write()
-        });
+        return without(&bars, write);
     }
     write()
+}
+
+/// Runs `write` while the bars are away.
+#[cfg(feature = "progress")]
+fn without<R>(bars: &MultiProgress, write: impl FnOnce() -> R) -> R {
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            SUSPENDS.set(false);
+        }
+    }
+    let (mut write, mut written) = (Some(write), None);
+    SUSPENDS.set(true);
+    let ends = Ends;
+    // It panics where the terminal is gone, and if it did so before: the text goes its way then.
+    let suspended = catch_unwind(AssertUnwindSafe(|| {
+        bars.suspend(|| {
+            if let Some(write) = write.take() {
+                written = Some(catch_unwind(AssertUnwindSafe(write)));
+            }
+        });
+    }));
+    if let Err(payload) = suspended {
+        drop_quietly(payload);
+    }
+    drop(ends);
+    match (written, write) {
+        (Some(Ok(value)), _) => value,
+        (Some(Err(payload)), _) => resume_unwind(payload),
+        (None, Some(write)) => write(),
+        (None, None) => unreachable!("what was taken was run"),
+    }
+}
+
+/// The columns of the terminal.
+#[cfg(feature = "progress")]
+pub(super) fn terminal_width() -> u16 {
+    const USUAL: u16 = 80;
+    os::columns(std_stderr().as_fd()).unwrap_or(USUAL)
 }
 
 /// The bars, if there were any in this process and this thread has not sent them away.
@@ -75,6 +107,14 @@ fn present() -> Option<MultiProgress> {
     let bars = lock(&BARS);
     let here = bars.0 == process::id() && !SUSPENDS.get();
     bars.1.clone().filter(|_| here)
+}
+
+/// Whether there are bars that what is written could tear.
+pub(crate) fn has_bars() -> bool {
+    #[cfg(feature = "progress")]
+    return present().is_some();
+    #[cfg(not(feature = "progress"))]
+    false
 }
 
 /// Writes a line to standard error that tears no bar. What cannot be written is lost.
