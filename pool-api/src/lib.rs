@@ -214,8 +214,8 @@ pub use pool_core::{
     Outcome, Output, OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut,
     Plain, PlainForm, Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable,
     Shaped, StartMethod, Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, WatchAll,
-    WatchedPool, With, WithOnWorker, Worker, active_children, as_completed, as_completed_timeout,
-    current_process, init, parent_process, wait, watch_all, watched_pools,
+    WatchedPool, With, WithOnWorker, Worker, WorkerSteps, active_children, as_completed,
+    as_completed_timeout, current_process, init, parent_process, wait, watch_all, watched_pools,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

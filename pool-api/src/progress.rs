@@ -12,4 +12,4 @@ pub use indicatif;
 pub use pool_core::{Bar, bars};
 #[doc(hidden)]
 pub use pool_core::{IntoProgress, ProgressOption};
-pub use pool_core::{LogLines, Outcome, Progress, Stderr, println, stderr, suspend};
+pub use pool_core::{LogLines, Outcome, Progress, Stderr, WorkerSteps, println, stderr, suspend};

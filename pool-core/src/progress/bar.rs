@@ -291,7 +291,9 @@ impl Progress for Shown {
         }
         bars.remove(bar);
         if !is_done {
-            bar.set_message(format!(" {}", in_one_line(&outcome.to_string())));
+            // A longer text would leave no room for the bar.
+            let most = usize::from(terminal_width()) * 2 / 5;
+            bar.set_message(format!(" {}", cut(&in_one_line(&outcome.to_string()), most)));
         }
         // A line of text from now on: `indicatif` removes bars that have ended when other text is
         // written between them.
@@ -302,6 +304,14 @@ impl Progress for Shown {
     fn interval(&self) -> Duration {
         self.options.interval
     }
+}
+
+/// A text of at most so many characters.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_string();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Takes what is drawn, in place of a terminal.
@@ -318,7 +328,9 @@ impl Rendered {
         bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(rendered.clone())));
         // (A bar that is finished would be drawn as full, also where items were left.)
         bar.abandon();
-        lock(&rendered.text).trim_end().to_string()
+        let line = lock(&rendered.text).trim_end().to_string();
+        // Colours have no width of their own.
+        if line.contains('\x1b') { line } else { cut(&line, usize::from(rendered.width)) }
     }
 }
 
