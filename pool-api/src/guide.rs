@@ -18,6 +18,7 @@
 //! | look at what failed, and why | [`errors`] |
 //! | look up a message or a surprise | [`faq`] |
 //! | see what tasks log and print | [`logging`] |
+//! | see how far a call is | [`progress`] |
 //! | use a debugger, core dumps, valgrind, strace, sanitizers | [`debugging`] |
 //! | handle Ctrl-C, run under a supervisor or in a container | [`signals`] |
 //! | test code that uses a pool | [`testing`] |
@@ -46,6 +47,7 @@ macro_rules! chapters {
             "[errors]: crate::guide::errors\n",
             "[FAQ]: crate::guide::faq\n",
             "[logging]: crate::guide::logging\n",
+            "[progress]: crate::guide::progress\n",
             "[debugging]: crate::guide::debugging\n",
             "[Ctrl-C and supervisors]: crate::guide::signals\n",
             "[testing]: crate::guide::testing\n",
@@ -127,6 +129,11 @@ chapters! {
     own_types: "docs/guide/own_types.md",;
     errors: "docs/guide/errors.md",;
     logging: "docs/guide/logging.md",;
+    progress: "docs/guide/progress.md",
+        "`bars()`" => "progress",
+        "`PoolManager`" => "PoolManager",
+        "`LogLines`" => "progress::LogLines",
+        "`Progress`" => "progress::Progress";
     debugging: "docs/guide/debugging.md",;
     signals: "docs/guide/signals.md",;
     testing: "docs/guide/testing.md",;

@@ -133,6 +133,7 @@
 //! | messages between processes or threads | [`channel`] |
 //! | objects at a server, for programs that are no relatives too | `managers` |
 //! | logs of workers | `logging`, with the feature `capture-log` |
+//! | how far a call is, and which calls go on | [`progress`], [`WorkerPool::calls`], [`CallSnapshot`], [`watched_pools`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -145,6 +146,7 @@
 //! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
 //! | `tracing` | off | the same for events and spans of `tracing` |
+//! | `progress` | off | `Call::progress(true)`: bars in the terminal; see [its chapter](guide::progress) |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!

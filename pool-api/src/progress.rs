@@ -1,10 +1,10 @@
-//! What shows how far calls are: see [the chapter](crate::Call::progress).
+//! What shows how far calls are: see [the chapter](crate::guide::progress).
 //!
 //! * [`Call::progress`](crate::Call::progress) takes `true`, a `Bar` (both with the feature
 //!   `progress`) or [`LogLines`]; [`Call::progress_with`](crate::Call::progress_with) an own
 //!   [`Progress`].
 //! * What else a program writes to its terminal tears no bar if it goes through [`suspend`],
-//!   [`println`] or [`stderr`].
+//!   [`println()`] or [`stderr`].
 
 #[cfg(feature = "progress")]
 pub use indicatif;

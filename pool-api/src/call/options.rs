@@ -181,8 +181,13 @@ impl<I, S, W, K, H> Call<'_, I, S, W, K, H> {
     /// pool.tasks(0..1000u64).progress(true).map(|x| x * x)?;
     /// # Ok::<(), pool_api::Error>(())
     /// ```
-    pub fn progress(mut self, progress: impl IntoProgress) -> Self {
-        self.options.progress = progress.into_progress();
+    pub fn progress(self, progress: impl IntoProgress) -> Self {
+        self.shown(progress.into_progress())
+    }
+
+    /// Shows how far the call is, if there is an option for that.
+    pub(crate) fn shown(mut self, progress: Option<ProgressOption>) -> Self {
+        self.options.progress = progress;
         self
     }
 

@@ -88,7 +88,7 @@ fn torn(method: StartMethod) -> Outcome {
         scope.spawn(|| {
             for n in 0..20 {
                 println(&format!("line {n} of println"));
-                let _ = writeln!(stderr(), "line {n} of {}", "stderr");
+                let _ = writeln!(stderr(), "line {n} of stderr");
                 thread::sleep(Duration::from_millis(3)); // among the drawings
             }
         });

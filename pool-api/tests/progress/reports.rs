@@ -122,51 +122,99 @@ fn every_form(method: StartMethod) -> Outcome {
         Ok(())
     };
     let tasks = |n: u32, sends| pool.tasks(0..n).progress_with(sends);
-    expect(10, &mut |sends| Ok(drop(tasks(10, sends).map(increment)?)))?;
-    expect(11, &mut |sends| Ok(drop(tasks(11, sends).map_unordered(increment)?)))?;
-    expect(12, &mut |sends| Ok(drop(tasks(12, sends).map_results(increment)?)))?;
+    expect(10, &mut |sends| {
+        tasks(10, sends).map(increment)?;
+        Ok(())
+    })?;
+    expect(11, &mut |sends| {
+        tasks(11, sends).map_unordered(increment)?;
+        Ok(())
+    })?;
+    expect(12, &mut |sends| {
+        tasks(12, sends).map_results(increment)?;
+        Ok(())
+    })?;
     expect(13, &mut |sends| {
-        let values = tasks(13, sends).try_map(|x| Ok::<_, u8>(x));
-        Ok(drop(values.map_err(|error| error.to_string())?))
+        let values = tasks(13, sends).try_map(Ok::<_, u8>);
+        {
+            values.map_err(|error| error.to_string())?;
+            Ok(())
+        }
     })?;
-    expect(14, &mut |sends| Ok(assert_eq!(tasks(14, sends).imap(increment).count(), 14)))?;
+    expect(14, &mut |sends| {
+        assert_eq!(tasks(14, sends).imap(increment).count(), 14);
+        Ok(())
+    })?;
     expect(15, &mut |sends| {
-        Ok(assert_eq!(tasks(15, sends).imap_unordered(increment).count(), 15))
+        assert_eq!(tasks(15, sends).imap_unordered(increment).count(), 15);
+        Ok(())
     })?;
-    expect(16, &mut |sends| Ok(assert_eq!(tasks(16, sends).imap_results(increment).count(), 16)))?;
+    expect(16, &mut |sends| {
+        assert_eq!(tasks(16, sends).imap_results(increment).count(), 16);
+        Ok(())
+    })?;
     expect(17, &mut |sends| {
-        Ok(assert_eq!(tasks(17, sends).imap_unordered_results(increment).count(), 17))
+        assert_eq!(tasks(17, sends).imap_unordered_results(increment).count(), 17);
+        Ok(())
     })?;
-    expect(18, &mut |sends| Ok(tasks(18, sends).for_each_view(increment, |_, _| ())?))?;
+    expect(18, &mut |sends| {
+        tasks(18, sends).for_each_view(increment, |_, _| ())?;
+        Ok(())
+    })?;
     expect(19, &mut |sends| {
         let handle = tasks(19, sends).map_async(increment).map_err(|refused| refused.error)?;
-        Ok(assert_eq!(handle.get()?.len(), 19))
+        {
+            assert_eq!(handle.get()?.len(), 19);
+            Ok(())
+        }
     })?;
-    expect(1, &mut |sends| Ok(assert_eq!(pool.task(1).progress_with(sends).apply(increment)?, 2)))?;
+    expect(1, &mut |sends| {
+        assert_eq!(pool.task(1).progress_with(sends).apply(increment)?, 2);
+        Ok(())
+    })?;
     expect(1, &mut |sends| {
         let handle = pool.task(1).progress_with(sends).apply_async(increment);
-        Ok(assert_eq!(handle.map_err(|refused| refused.error)?.get()?, 2))
+        {
+            assert_eq!(handle.map_err(|refused| refused.error)?.get()?, 2);
+            Ok(())
+        }
     })?;
     expect(2, &mut |sends| {
-        Ok(assert_eq!(pool.workers().progress_with(sends).broadcast(|w| w.id())?, [0, 1]))
+        assert_eq!(pool.workers().progress_with(sends).broadcast(|w| w.id())?, [0, 1]);
+        Ok(())
     })?;
     expect(2, &mut |sends| {
         let lens = pool.workers().progress_with(sends).scatter(&[1u8, 2], |_, part| part.len())?;
-        Ok(assert_eq!(lens, [1, 1]))
+        {
+            assert_eq!(lens, [1, 1]);
+            Ok(())
+        }
     })?;
     let mut array = SharedArray::<u64>::new(30)?;
     expect(3, &mut |sends| {
         let slices = pool.slices(&array, 10).progress_with(sends);
-        Ok(assert_eq!(slices.map(|_, part| part.len())?, [10; 3]))
+        {
+            assert_eq!(slices.map(|_, part| part.len())?, [10; 3]);
+            Ok(())
+        }
     })?;
     expect(3, &mut |sends| {
         let slices = pool.slices_mut(&mut array, 10).progress_with(sends);
-        Ok(assert_eq!(slices.map_results(|_, part| part.len())?.len(), 3))
+        {
+            assert_eq!(slices.map_results(|_, part| part.len())?.len(), 3);
+            Ok(())
+        }
     })?;
-    expect(0, &mut |sends| Ok(assert!(tasks(0, sends).map(increment)?.is_empty())))?;
+    expect(0, &mut |sends| {
+        assert!(tasks(0, sends).map(increment)?.is_empty());
+        Ok(())
+    })?;
     if matches!(method, StartMethod::Fork | StartMethod::Threads) {
         let more = 3;
-        expect(20, &mut |sends| Ok(drop(tasks(20, sends).map_scoped(|x| x + more)?)))?;
+        expect(20, &mut |sends| {
+            tasks(20, sends).map_scoped(|x| x + more)?;
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -266,7 +314,7 @@ fn steps(method: StartMethod) -> Outcome {
     assert_eq!(last, Some(&Told::Steps(Vec::new())), "{told:?}");
     // Where it is not shown, it has no effect.
     assert_eq!(pool.tasks([1u32]).with(flag).with_worker().map(walks)?, [1]);
-    assert_eq!(pool.task(()).with_worker().apply(|w, ()| w.progress(1, 2))?, ());
+    pool.task(()).with_worker().apply(|w, ()| w.progress(1, 2))?;
     Ok(())
 }
 
@@ -284,7 +332,7 @@ fn within_a_chunk(method: StartMethod) -> Outcome {
     thread::scope(|scope| {
         let call = scope.spawn(|| {
             let tasks = pool.tasks(0..4u32).chunk_size(4).with(flag.clone());
-            tasks.progress_with(sends).map(|flag, x| stops_at_2(flag, x))
+            tasks.progress_with(sends).map(stops_at_2)
         });
         let two = |told: Told| told == Told::Advance(2, 0);
         let seen = std::iter::from_fn(|| receiver.recv_timeout(Duration::from_secs(60)).ok());

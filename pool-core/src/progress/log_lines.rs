@@ -91,10 +91,10 @@ impl LogLines {
             (None, Some(error)) => text = format!("{text}, last failure: {error}"),
         }
         if !self.to_log {
-            return terminal::println(&text);
+            terminal::println(&text);
         }
         #[cfg(feature = "log")]
-        {
+        if self.to_log {
             let failed = matches!(end, Some(Outcome::Failed(_)));
             let level = if failed { log::Level::Warn } else { log::Level::Info };
             log::log!(target: "pool::progress", level, "{text}");
