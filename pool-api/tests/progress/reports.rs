@@ -410,9 +410,17 @@ fn blocks(method: StartMethod) -> Outcome {
     let (sends, receiver) = Sends::new();
     pool.tasks(0..9).progress_with(sends).map(increment)?;
     check_done(receiver, 9);
+    // While a call goes on whose progress blocks, many others end that show theirs.
+    let tasks = pool.tasks(0..9u32).max_tasks_active(1).progress_with(Blocks(gate.clone()));
+    let mut stream = tasks.imap(increment);
+    assert!(stream.next().is_some());
+    for _ in 0..200 {
+        assert_eq!(pool.tasks([1]).progress_with(Sends::new().0).map(increment)?, [2]);
+    }
     *gate.0.lock().expect("no panic") = true;
     gate.1.notify_all();
-    // Its thread ends: the runner looks for it.
+    assert_eq!(stream.count(), 8);
+    // Its threads end: the runner looks for them.
     Ok(())
 }
 

@@ -57,6 +57,11 @@ struct Queue {
     entries: Vec<Arc<Entry>>,
     /// Counts what is to end a sleep.
     news: u64,
+    /// Counts the calls that were looked at.
+    looks: u64,
+    /// The value of `looks` at which a call had no patience any more: until the thread goes on, no
+    /// other one has.
+    stuck_at: Option<u64>,
 }
 
 /// A call that is shown.
@@ -129,6 +134,9 @@ impl Shown {
         let drawer = Drawer::get();
         lock(&drawer.state.queue).entries.push(entry.clone());
         let started = drawer.driver.start();
+        if started.is_err() {
+            drawer.state.broken.store(true, Ordering::Relaxed); // no call waits for it
+        }
         drawer.state.wake();
         drawer.driver.unpark();
         let shown = Self { entry, drawer: Some(drawer), process: process::id() };
@@ -145,10 +153,14 @@ impl Shown {
         while !self.entry.over.load(Ordering::Acquire)
             && !state.broken.load(Ordering::Relaxed)
             && Instant::now() < until
+            && queue.stuck_at != Some(queue.looks)
             && !driver::are_paused()
         {
             let waited = state.changed.wait_timeout(queue, SLICE);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if Instant::now() >= until {
+            queue.stuck_at = Some(queue.looks);
         }
     }
 }
@@ -198,6 +210,7 @@ impl Driven for DrawerState {
                     return true;
                 }
                 let next = entry.show(Instant::now());
+                lock(&self.queue).looks += 1;
                 due = due.into_iter().chain(next).min();
             }
             let mut queue = lock(&self.queue);

@@ -21,9 +21,9 @@ pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// One thread of the process calls these methods, for all calls of all pools: `begin` once, then
 /// the others, at most once in an [`interval`](Progress::interval), and `end` once, always after a
 /// last `advance`. A call waits for `end` before it returns, but not longer than a second: a method
-/// that blocks keeps other calls from being shown as long, and holds up none of them for more than
-/// that. It may use pools, also the one whose call it shows. A method that panics is the last one
-/// that is called; its call goes on.
+/// that blocks keeps other calls from being shown as long, and holds up none but the first of them
+/// that ends meanwhile, for that second. It may use pools, also the one whose call it shows. A
+/// method that panics is the last one that is called; its call goes on.
 ///
 /// ```
 /// use pool_core::{Outcome, Progress};
