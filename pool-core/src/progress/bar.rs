@@ -4,24 +4,21 @@
 //! so nothing that is shown can break a bar's line.
 
 use std::{
-    fmt, io,
-    sync::{Arc, Mutex},
+    fmt,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{
     line::{Numbers, line},
+    rendered::{cut, line_of},
     report::{
         IntoProgress, Progress, ProgressOption, check_interval, check_text, in_one_line, sealed,
     },
     terminal::{bars, is_terminal, println, terminal_width},
 };
-use crate::{
-    calls::{Outcome, WorkerSteps},
-    mutex::lock,
-};
+use crate::calls::{Outcome, WorkerSteps};
 
 /// A bar whose total is known; `{prefix}` is the text of the user.
 const WITH_TOTAL: &str =
@@ -297,82 +294,12 @@ impl Progress for Shown {
         }
         // A line of text from now on: `indicatif` removes bars that have ended when other text is
         // written between them.
-        let line = Rendered::line_of(bar);
+        let line = line_of(bar);
         let _ = bars.println(line);
     }
 
     fn interval(&self) -> Duration {
         self.options.interval
-    }
-}
-
-/// A text of at most so many characters.
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_string();
-    }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Takes what is drawn, in place of a terminal.
-#[derive(Debug, Clone)]
-struct Rendered {
-    width: u16,
-    text: Arc<Mutex<String>>,
-}
-
-impl Rendered {
-    /// The line of a bar as it is now, in the terminal's width.
-    fn line_of(bar: &ProgressBar) -> String {
-        let rendered = Self { width: terminal_width(), text: Arc::default() };
-        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(rendered.clone())));
-        // (A bar that is finished would be drawn as full, also where items were left.)
-        bar.abandon();
-        let line = lock(&rendered.text).trim_end().to_string();
-        // Colours have no width of their own.
-        if line.contains('\x1b') { line } else { cut(&line, usize::from(rendered.width)) }
-    }
-}
-
-impl TermLike for Rendered {
-    fn width(&self) -> u16 {
-        self.width
-    }
-
-    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.write_str(text)
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        if text != "\r" {
-            lock(&self.text).push_str(text);
-        }
-        Ok(())
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        lock(&self.text).clear();
-        Ok(())
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
     }
 }
 

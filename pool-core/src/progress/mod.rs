@@ -7,6 +7,7 @@
 //! * `drawer.rs`: the thread.
 //! * `log_lines.rs`: a line now and then; `line.rs`: its text.
 //! * `bar.rs`: a bar in the terminal (feature `progress`).
+//! * `rendered.rs`: a bar as a line of text.
 //! * `terminal.rs`: what else is written to standard error while there are bars.
 
 #[cfg(feature = "progress")]
@@ -14,6 +15,8 @@ mod bar;
 mod drawer;
 mod line;
 mod log_lines;
+#[cfg(feature = "progress")]
+mod rendered;
 mod report;
 mod terminal;
 
