@@ -8,7 +8,9 @@ mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};
 
-use pool_core::{ForkWithThreads, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife};
+use pool_core::{
+    ForkWithThreads, InsightsOptions, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife,
+};
 use pool_ipc::Wire;
 
 use crate::{Error, Result, WorkerPool, options::IntoCpuIds};
@@ -145,6 +147,16 @@ impl<S, W, E> Builder<S, W, E> {
     /// is stopped.
     pub fn keep_alive(mut self, on: bool) -> Self {
         self.options.keep_alive = on;
+        self
+    }
+
+    /// Whether the pool's calls are recorded, for [`WorkerPool::calls`] and
+    /// [`watched_pools`](crate::watched_pools); `false` without it. They are anyway while
+    /// [`watch_all`](crate::watch_all) asks for it. Recording costs some microseconds for each
+    /// call, and nothing for each item. Calls of one item are not recorded, unless they have a
+    /// [`cancel_token`](crate::Call::cancel_token).
+    pub fn watched(mut self, on: bool) -> Self {
+        self.options.watched = on;
         self
     }
 
@@ -402,6 +414,27 @@ impl<S, W, E> Builder<S, W, E> {
     /// ```
     pub fn at_worker_start(mut self, function: fn()) -> Self {
         self.options.at_worker_start.push(function);
+        self
+    }
+
+    /// Records what workers spend their time with: start-up, init, waiting, working and exit, the
+    /// longest tasks, and a trace; see [`WorkerPool::insights`], [`WorkerPool::worker_activity`].
+    /// [`InsightsOptions::new`] has the usual values. Without it nothing is recorded.
+    ///
+    /// Options out of range are [`Error::InvalidInput`](crate::Error::InvalidInput) in `build()`.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// pool.map(0..100u64, |x| x * x)?;
+    /// let insights = pool.insights();
+    /// assert_eq!(insights.n_completed_tasks.iter().sum::<u64>(), 100);
+    /// println!("{insights}");
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn enable_insights(mut self, options: InsightsOptions) -> Self {
+        self.options.insights = Some(options);
         self
     }
 

@@ -18,6 +18,9 @@
 //! | look at what failed, and why | [`errors`] |
 //! | look up a message or a surprise | [`faq`] |
 //! | see what tasks log and print | [`logging`] |
+//! | watch calls and workers in a browser | [`dashboard`] |
+//! | know what workers spend their time with, and see it | [`insights`] |
+//! | see how far a call is | [`progress`] |
 //! | use a debugger, core dumps, valgrind, strace, sanitizers | [`debugging`] |
 //! | handle Ctrl-C, run under a supervisor or in a container | [`signals`] |
 //! | test code that uses a pool | [`testing`] |
@@ -46,6 +49,9 @@ macro_rules! chapters {
             "[errors]: crate::guide::errors\n",
             "[FAQ]: crate::guide::faq\n",
             "[logging]: crate::guide::logging\n",
+            "[a dashboard]: crate::guide::dashboard\n",
+            "[insights]: crate::guide::insights\n",
+            "[progress]: crate::guide::progress\n",
             "[debugging]: crate::guide::debugging\n",
             "[Ctrl-C and supervisors]: crate::guide::signals\n",
             "[testing]: crate::guide::testing\n",
@@ -90,6 +96,7 @@ chapters! {
         "`stderr`" => "Builder::stderr",
         "`on_output`" => "Builder::on_output",
         "`max_output_bytes`" => "Builder::max_output_bytes",
+        "`enable_insights`" => "Builder::enable_insights",
         "`worker_lifespan`" => "Builder::worker_lifespan",
         "`order_tasks`" => "Builder::order_tasks",
         "`task_timeout`" => "Builder::task_timeout",
@@ -127,6 +134,13 @@ chapters! {
     own_types: "docs/guide/own_types.md",;
     errors: "docs/guide/errors.md",;
     logging: "docs/guide/logging.md",;
+    dashboard: "docs/guide/dashboard.md", "`CancelToken`" => "CancelToken";
+    insights: "docs/guide/insights.md",;
+    progress: "docs/guide/progress.md",
+        "`bars()`" => "progress",
+        "`PoolManager`" => "PoolManager",
+        "`LogLines`" => "progress::LogLines",
+        "`Progress`" => "progress::Progress";
     debugging: "docs/guide/debugging.md",;
     signals: "docs/guide/signals.md",;
     testing: "docs/guide/testing.md",;

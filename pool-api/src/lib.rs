@@ -128,11 +128,14 @@
 //! | one function in one process | [`Process`], [`ProcessBuilder`], [`ProcessStatus`], [`Runnable`], [`active_children`], [`current_process`], [`parent_process`] |
 //! | what workers print | [`Output`], [`OutputEvent`], [`Stream`], [`TaskOutput`] |
 //! | errors | [`Error`], [`TaskError`], [`ProcessError`], [`Cause`], [`TryError`], [`Refused`] |
-//! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
+//! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`]; with the feature `serde` `Serde`, `SerdeDyn` |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedReentrantMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
 //! | messages between processes or threads | [`channel`] |
 //! | objects at a server, for programs that are no relatives too | `managers` |
+//! | a page that shows what pools are doing | `dashboard` |
 //! | logs of workers | `logging`, with the feature `capture-log` |
+//! | what workers spend their time with | [`Insights`], [`InsightsOptions`], [`WorkerActivity`], [`TaskTimes`]; see [insights](guide::insights) |
+//! | how far a call is, and which calls go on | [`progress`], [`WorkerPool::calls`], [`CallSnapshot`], [`watched_pools`] |
 //! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
 //! | the guide | [`guide`] |
 //!
@@ -145,7 +148,11 @@
 //! | `log` | off | what the pool itself says, as records of the `log` crate: a line for each worker that dies, is killed at a limit or starts anew; [`Output`] gets `Log` |
 //! | `capture-log` | off | `capture_logs`: what workers log comes to the logger of the program; see [logging and output](guide::logging) |
 //! | `tracing` | off | the same for events and spans of `tracing` |
+//! | `progress` | off | `Call::progress(true)`: bars in the terminal; see [its chapter](guide::progress) |
 //! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor; `RecvStream` and `SendSink` for channels |
+//! | `dashboard` | off | `dashboard`: a page in the browser that shows what pools are doing. See [its chapter](guide::dashboard) |
+//! | `ndarray` | off | `SharedNdArray`: an array of the `ndarray` crate in shared memory, `rows` and `rows_mut` for its parts along axis 0; `WireArray`: an array as item or result. See [shared memory](guide::shared_memory) |
+//! | `serde` | off | `Serde` and `SerdeDyn`: a type with serde's traits crosses, see [own types](guide::own_types); [`Insights`] can be serialised |
 //! | `manager` | off | `managers`: a server for shared objects, with typed proxies; typed messages over sockets. See [its chapter](guide::manager) |
 //!
 //! # Limits
@@ -167,10 +174,11 @@
 //   change the value that a pool shares.
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
-// * `managers.rs`: the names of servers for shared objects.
+// * `managers.rs`: the names of servers for shared objects; `dashboard.rs`: those of a dashboard.
 // * `manager/`: a pool that is fed with single items and asked for single results.
 // * `channel/`: the names of channels, and their ends for executors.
 // * `logging.rs`, `builder/logging.rs`: what brings logs of workers to the program.
+// * `progress.rs`: what shows how far calls are.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool; `cutting.rs`: its options.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
@@ -180,6 +188,8 @@ mod call;
 pub mod channel;
 mod chunk_tasks;
 mod cutting;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 pub mod guide;
 mod imap;
 #[cfg(feature = "capture-log")]
@@ -189,6 +199,7 @@ mod manager;
 pub mod managers;
 mod options;
 mod pool;
+pub mod progress;
 mod settings;
 mod sharing;
 
@@ -207,23 +218,33 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    ActiveChild, AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks,
-    CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, NoItem, OnWorker, Output,
-    OutputEvent, Owned, ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
-    Process, ProcessBuilder, ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod,
-    Starting, Stream, TaskError, TaskOutput, TryError, WaitFor, With, WithOnWorker, Worker,
-    active_children, as_completed, as_completed_timeout, current_process, init, parent_process,
-    wait,
+    ActiveChild, Activity, AsCompleted, AsCompletedTimeout, AsyncResult, CallSnapshot, CancelToken,
+    Cause, Chunks, CurrentProcess, Error, ExitStatus, ForkWithThreads, Form, InPlace, Insights,
+    InsightsOptions, LongTask, NoItem, OnWorker, Outcome, Output, OutputEvent, Owned,
+    ParentProcess, ParseStartMethodError, Part, PartMut, Plain, PlainForm, Process, ProcessBuilder,
+    ProcessError, ProcessStatus, Refused, Runnable, Shaped, StartMethod, Starting, Stream,
+    TaskError, TaskOutput, TaskTimes, TryError, WaitFor, WatchAll, WatchedPool, With, WithOnWorker,
+    Worker, WorkerActivity, WorkerSteps, active_children, as_completed, as_completed_timeout,
+    current_process, init, parent_process, wait, watch_all, watched_pools,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]
 pub use pool_ipc::SharedObject as View;
-pub use pool_ipc::{Recursive, SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
+#[cfg(feature = "ndarray")]
+pub use pool_ipc::{
+    ArchivedNdArray, ArchivedWireArray, ArrayError, Rows, SharedNdArray, SharedView, WireArray,
+};
+#[cfg(feature = "serde")]
+pub use pool_ipc::{ArchivedSerde, ArchivedSerdeDyn, Serde, SerdeDyn, SerdeError};
+pub use pool_ipc::{
+    Recursive, SealError, SegmentFault, SerdeFault, SharedObject, Wire, WireFault, rkyv, wire,
+};
 pub use pool_shm::{
-    Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
-    SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
-    SharedPermit, SharedReadGuard, SharedReentrantMutex, SharedReentrantMutexGuard, SharedRwLock,
-    SharedSemaphore, SharedValue, SharedWriteGuard, bytemuck,
+    Bitwise, Element, Error as ShmError, ExclusiveElements, LockError, Number, SharedArray,
+    SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
+    SharedMutexGuard, SharedPermit, SharedReadGuard, SharedReentrantMutex,
+    SharedReentrantMutexGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
+    bytemuck,
 };
 
 /// What a call of this crate answers with.

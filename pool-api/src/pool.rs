@@ -3,10 +3,11 @@
 //! A comment between type parameters is for users: of a method whose closure captures the compiler
 //! shows just the line with its name.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, panic::Location, path::Path};
 
 use pool_core::{
-    AsyncResult, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError, move_with_room,
+    AsyncResult, CallSnapshot, Insights, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod,
+    TryError, WatchedPool, WorkerActivity, move_with_room,
 };
 use pool_ipc::Wire;
 
@@ -81,14 +82,24 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// Prepares one call over `items`, to be set up further.
+    #[track_caller]
     pub fn tasks<I: IntoIterator>(&self, items: I) -> Call<'_, I::IntoIter, S, W> {
-        Call::new(&self.pool, items.into_iter(), Plain)
+        Call::new(&self.pool, items.into_iter(), Plain, Location::caller())
+    }
+
+    fn tasks_at<I: IntoIterator>(
+        &self,
+        items: I,
+        caller: &'static Location<'static>,
+    ) -> Call<'_, I::IntoIter, S, W> {
+        Call::new(&self.pool, items.into_iter(), Plain, caller)
     }
 
     /// Prepares one call of a single item, to be set up further.
+    #[track_caller]
     pub fn task<A: Wire>(&self, item: A) -> Call<'_, OneItem<A>, S, W> {
         let item = move_with_room!(<A, ()>(item => item) => OneItem::new(item));
-        Call::new(&self.pool, item, Plain)
+        Call::new(&self.pool, item, Plain, Location::caller())
     }
 
     /// Runs `f` on every item; values in input order.
@@ -96,6 +107,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
+    #[track_caller]
     pub fn map<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -105,7 +117,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).map(f)
+        })
     }
 
     /// Runs `f` on every item; values in the order in which they were done.
@@ -113,6 +127,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::map`].
+    #[track_caller]
     pub fn map_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -122,7 +137,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_unordered(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).map_unordered(f)
+        })
     }
 
     /// Runs `f`, which may fail with an error of its own, on every item; values in input order. See
@@ -131,6 +148,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Call::try_map`].
+    #[track_caller]
     pub fn try_map<I, R, X /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -141,10 +159,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
         R: Wire,
         X: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).try_map(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).try_map(f)
+        })
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
+    #[track_caller]
     pub fn imap<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -154,11 +175,14 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).imap(f)
+        })
     }
 
     /// An iterator over the values in the order in which they were done; the input is read only a
     /// little ahead.
+    #[track_caller]
     pub fn imap_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -168,7 +192,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap_unordered(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).imap_unordered(f)
+        })
     }
 
     /// Runs `f` on one item and waits for the value.
@@ -236,6 +262,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Call::map_async`].
+    #[track_caller]
     pub fn map_async<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -245,7 +272,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_async(f))
+        move_with_room!(<I, I::IntoIter>(items => items; at = Location::caller()) => {
+            self.tasks_at(items, at).map_async(f)
+        })
     }
 
     /// The results of [`Builder::worker_exit`], in the order in which the workers ended; the call
@@ -298,6 +327,51 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.take_exit_failures()
     }
 
+    /// The calls that go on, and the last 100 that have ended: the latest first. Empty where calls
+    /// are not recorded: see [`Builder::watched`].
+    ///
+    /// ```
+    /// let pool = pool_api::WorkerPool::builder().n_jobs(2).watched(true).build()?;
+    /// pool.map(0..100u64, |x| x + 1)?;
+    /// let call = &pool.calls()[0];
+    /// assert_eq!((call.form, call.done, call.total), ("map", 100, Some(100)));
+    /// assert_eq!(call.caller.unwrap().file(), file!());
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallSnapshot> {
+        self.pool.calls()
+    }
+
+    /// Cancels the call with this [`number`](crate::CallSnapshot::number); `false` if it does not
+    /// go on. A call that was given a [`cancel_token`](crate::Call::cancel_token) is cancelled by
+    /// that, with all others that have it.
+    ///
+    /// ```
+    /// use pool_api::Error;
+    ///
+    /// let pool = pool_api::WorkerPool::builder().n_jobs(2).watched(true).build()?;
+    /// std::thread::scope(|scope| {
+    ///     let endless = scope.spawn(|| pool.map(0u64.., |x| x));
+    ///     while !pool.calls().first().is_some_and(|call| pool.cancel_call(call.number)) {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     assert!(matches!(endless.join().unwrap(), Err(Error::Cancelled)));
+    /// });
+    /// assert!(!pool.cancel_call(0));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn cancel_call(&self, number: u64) -> bool {
+        self.pool.watch().cancel(number)
+    }
+
+    /// The pool, seen from outside, as [`watched_pools`](crate::watched_pools) lists it: its calls,
+    /// and how to cancel one. It can be given to other threads and does not keep the pool alive.
+    #[must_use]
+    pub fn watch(&self) -> WatchedPool {
+        self.pool.watch()
+    }
+
     /// How many workers there are.
     #[must_use]
     pub fn n_jobs(&self) -> usize {
@@ -315,6 +389,87 @@ impl<S, W, E> WorkerPool<S, W, E> {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.pool.worker_pids()
+    }
+
+    /// What the workers have spent their time with until now: their times, the longest tasks, the
+    /// distribution of task times. It may be asked for at any time, also while an
+    /// [`imap`](Self::imap) is under way. Empty without [`Builder::enable_insights`], and in a
+    /// forked child.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// let mut squares = pool.imap(0..100u64, |x| x * x);
+    /// assert_eq!(squares.next().transpose()?, Some(0));
+    /// assert!(!pool.insights().is_empty());
+    /// drop(squares);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn insights(&self) -> Insights {
+        self.pool.insights()
+    }
+
+    /// What each worker is at now, and since when, in order of their ids. Empty without
+    /// [`Builder::enable_insights`], and in a forked child.
+    ///
+    /// ```
+    /// use pool_api::{Activity, InsightsOptions, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// pool.map(0..100u64, |x| x * x)?;
+    /// pool.stop_and_join()?;
+    /// assert!(pool.worker_activity().iter().all(|worker| worker.stage == Activity::Ended));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn worker_activity(&self) -> Vec<WorkerActivity> {
+        self.pool.worker_activity()
+    }
+
+    /// Writes what each worker was at from when to when, until now: a file of events that
+    /// [Perfetto](https://ui.perfetto.dev) and `chrome://tracing` open. Each worker has a row with
+    /// its start-up, init, waits, tasks and exit; the death of a worker and the one that replaces
+    /// it stand in the same row. Times count from the start of the first worker.
+    ///
+    /// There is a bound on what is recorded ([`InsightsOptions::trace_records`]); what is left out
+    /// is counted at the end of the file.
+    ///
+    /// ```
+    /// use pool_api::{InsightsOptions, WorkerPool};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("trace-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder).unwrap();
+    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(InsightsOptions::new()).build()?;
+    /// pool.map(0..100u64, |x| x * x)?;
+    /// pool.write_trace(folder.join("pool.json"))?;
+    /// pool.write_svg(folder.join("pool.svg"))?;
+    /// # std::fs::remove_dir_all(&folder).unwrap();
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] without [`Builder::enable_insights`], [`Error::ForeignProcess`] in a
+    /// forked child, [`Error::Resources`] where the file cannot be written.
+    ///
+    /// [`InsightsOptions::trace_records`]: crate::InsightsOptions::trace_records
+    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.pool.write_trace(path.as_ref())
+    }
+
+    /// Writes a picture of the workers, until now: the time line of [`write_trace`], the part of
+    /// the workers that works over time, how long tasks took, and the longest of them. It is one
+    /// SVG document with light and dark colours.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`write_trace`].
+    ///
+    /// [`write_trace`]: Self::write_trace
+    pub fn write_svg(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.pool.write_svg(path.as_ref())
     }
 
     /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers

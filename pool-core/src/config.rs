@@ -10,6 +10,7 @@ use crate::{
     bootstrap,
     error::Error,
     hooks::{Bounds, Exits, WorkerLife},
+    insights::{Collection, MakeDescriber},
     output::OutputPlan,
     start_method::StartMethod,
 };
@@ -33,6 +34,8 @@ pub(crate) struct PoolConfig {
     /// What of workers' logs is captured.
     #[cfg(feature = "capture-log")]
     pub(crate) capture: Option<Arc<Capture>>,
+    /// What is recorded of workers.
+    pub(crate) insights: Option<Arc<Collection>>,
     /// Called first in every worker.
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.
@@ -55,5 +58,13 @@ impl PoolConfig {
     pub(crate) fn first_offsets(&self) -> Result<Vec<u64>, Error> {
         let offset = |f: &fn()| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);
         self.first.iter().map(offset).collect()
+    }
+
+    /// The functions that make the texts of arguments, likewise.
+    pub(crate) fn describer_offsets(&self) -> Result<Vec<u64>, Error> {
+        let all = self.insights.iter().flat_map(|insights| insights.describers());
+        let offset =
+            |f: &MakeDescriber| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);
+        all.map(offset).collect()
     }
 }

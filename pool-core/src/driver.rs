@@ -379,6 +379,11 @@ pub(crate) fn pause_drivers() -> Paused {
     paused
 }
 
+/// Whether there are no driver threads now.
+pub(crate) fn are_paused() -> bool {
+    lock_all().pauses > 0
+}
+
 impl Drop for Paused {
     fn drop(&mut self) {
         let mut drivers = lock_all();

@@ -32,7 +32,7 @@ pub(crate) use worker_stage::WorkerStage;
 use std::{fmt, io, sync::Arc};
 
 use nix::errno::Errno;
-use pool_ipc::SegmentFault;
+use pool_ipc::{SegmentFault, SerdeFault, WireFault};
 
 use crate::{ids::FutureId, start_method::StartMethod};
 
@@ -176,6 +176,15 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
+    /// A `Serde` or `SerdeDyn` in an item, or in the context, could not be encoded; the fault,
+    /// which is the source, says why and what to take instead. Its `check` has the type's own
+    /// words.
+    Serde {
+        /// Which item of the input has it; none if it is the context.
+        index: Option<u64>,
+        /// Why.
+        fault: SerdeFault,
+    },
     /// A handle to a shared object could not be sent; the fault, which is the source, says why.
     /// Drop handles that are not needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
@@ -290,6 +299,12 @@ impl fmt::Display for Error {
                 f,
                 "item {index} could not be encoded: its own serialization failed, it is nested more than 1000 deep, or something in it is aligned to more than 32 bytes"
             ),
+            Self::Serde { index: Some(index), .. } => {
+                write!(f, "item {index} could not be encoded by serde")
+            }
+            Self::Serde { index: None, .. } => {
+                f.write_str("the context could not be encoded by serde")
+            }
             Self::Handle { index: Some(index), .. } => {
                 write!(f, "a handle in item {index} could not be sent")
             }
@@ -363,7 +378,19 @@ impl std::error::Error for Error {
             Self::Process(process) => process.source(),
             Self::Resources { source: Some(source), .. } => Some(&**source),
             Self::Handle { fault, .. } => Some(fault),
+            Self::Serde { fault, .. } => Some(fault),
             _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// Item `index` could not be encoded.
+    pub(crate) fn unencodable(index: u64, fault: WireFault) -> Self {
+        match fault {
+            WireFault::Segment(fault) => Self::Handle { index: Some(index), fault },
+            WireFault::Serde(fault) => Self::Serde { index: Some(index), fault },
+            _ => Self::Encode { index },
         }
     }
 }

@@ -5,7 +5,16 @@
 //! No two futures of a pool have the same number, and no two items of a call. The calls that share
 //! the job of a queue are its items, each under a number that no other call under way has.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// A number for a call that no other call of this process has.
+pub(crate) fn next_call_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
 
 /// The number of a worker in its pool, which is its place on the board, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

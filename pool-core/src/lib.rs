@@ -31,7 +31,11 @@
 // * `hooks/`: what a pool calls at the beginning and the end of each worker.
 // * `engine/`: the scheduling engine, without I/O and without a clock.
 // * `capture/`: log records of workers, brought to the parent's logger.
+// * `progress/`: shows how far calls are.
+// * `calls/`: which calls go on and went on, where that is recorded.
+// * `insights/`: what workers spend their time with.
 // * `cancel.rs`: ends a call from outside.
+// * `service.rs`: a thread of another crate that serves something beside the pools.
 // * `driver.rs`: the thread that works for futures while no thread waits for them.
 // * `task/`: what a task is, and what it has access to while it runs.
 // * `deferred_log.rs`: what a pool logs.
@@ -52,6 +56,7 @@
 
 mod awaited_endpoint;
 mod bootstrap;
+mod calls;
 mod cancel;
 #[cfg(feature = "capture-log")]
 mod capture;
@@ -66,6 +71,7 @@ mod error;
 mod futures;
 mod hooks;
 mod ids;
+mod insights;
 mod job;
 mod mutex;
 mod os;
@@ -73,10 +79,12 @@ mod output;
 mod panic;
 mod pool;
 mod process;
+mod progress;
 mod protocol;
 mod reentrancy;
 mod roles;
 mod segments;
+mod service;
 mod session;
 mod shared;
 mod stack;
@@ -91,6 +99,10 @@ mod zygote;
 
 #[doc(hidden)]
 pub use awaited_endpoint::AwaitedEndpoint;
+pub use calls::{
+    CallSnapshot, Outcome, WatchAll, WatchedPool, WorkerSteps, closed_pools, watch_all,
+    watched_pools,
+};
 pub use cancel::CancelToken;
 #[cfg(feature = "capture-log")]
 pub use capture::{
@@ -104,6 +116,7 @@ pub use futures::{
     WaitFor, as_completed, as_completed_timeout, wait,
 };
 pub use hooks::WorkerLife;
+pub use insights::{Activity, Insights, InsightsOptions, LongTask, TaskTimes, WorkerActivity};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
 pub use output::{Output, OutputEvent, OutputOptions, Stream};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
@@ -111,7 +124,14 @@ pub use process::{
     ActiveChild, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessStatus, Runnable,
     active_children, current_process, parent_process,
 };
+#[cfg(feature = "progress")]
+pub use progress::{Bar, bars};
+pub use progress::{
+    IntoProgress, LogLines, Progress, ProgressOption, Stderr, println, stderr, suspend,
+};
 pub use roles::init;
+#[doc(hidden)]
+pub use service::{PrivateFd, Serve, Service};
 pub use shared::Shared;
 #[doc(hidden)]
 pub use stack::{is_large, with_room};

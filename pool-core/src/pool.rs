@@ -9,12 +9,14 @@
 //! * `pool/end.rs`: the end of the workers, and their exit results.
 //! * `pool/futures.rs`: futures of a pool; `pool/submit.rs`: a call of one item that waits for room
 //!   without a thread.
+//! * `pool/insights.rs`: what the workers spend their time with.
 //! * `pool/logs.rs`: when captured logs are delivered.
 //! * `pool/scoped.rs`: maps of closures with captures; `pool/slices.rs`: maps over parts of a
 //!   shared array.
 
 mod end;
 mod futures;
+mod insights;
 #[cfg(feature = "capture-log")]
 mod logs;
 mod options;
@@ -39,6 +41,8 @@ use std::{
 use pool_shm::ForkMark;
 
 use crate::{
+    calls::{CallList, CallSnapshot, Function, PoolParts, WatchedPool, close, is_watched, list_of},
+    cancel::CancelToken,
     config::PoolConfig,
     driver::{Paused, pause_drivers},
     engine::Pace,
@@ -68,6 +72,8 @@ pub struct Pool {
     /// Counts the bytes of results that lie in handles.
     budget: Arc<Budget>,
     backend: Mutex<ManuallyDrop<BackendSlot>>,
+    /// The calls that are recorded.
+    calls: Arc<CallList>,
 }
 
 type LockedSlot<'p> = MutexGuard<'p, ManuallyDrop<BackendSlot>>;
@@ -101,6 +107,7 @@ impl Pool {
         if plan.method != StartMethod::Threads {
             session::reservation(plan.n_jobs, plan.asked_arena)?;
             plan.first_offsets()?;
+            plan.describer_offsets()?;
             plan.life.config()?;
         }
         if plan.bounds.dumped {
@@ -114,7 +121,11 @@ impl Pool {
         let beside = stack::size_beside(plan.bounds.stack);
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));
         let settings = Settings::new(&plan, options);
-        Ok(Self { plan, settings, mark, budget, backend })
+        let (n_jobs, method, watched) = (plan.n_jobs, plan.method, options.watched);
+        let calls = list_of(PoolParts { n_jobs, method, watched }, plan.insights.clone());
+        let pool = Self { plan, settings, mark, budget, backend, calls };
+        pool.tell_backend(lock(&pool.backend).backend.as_ref());
+        Ok(pool)
     }
 
     /// How many workers there are.
@@ -142,7 +153,7 @@ impl Pool {
         options: &JobOptions,
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
-        let options = &*self.checked(options)?;
+        let options = &*self.watched(self.checked(options)?, || Function::portable::<F>(function));
         let (opening, pace) =
             if lazy { (Opening::Lazy, Pace::Lazy) } else { (Opening::Waits, Pace::Call) };
         let transport = self.transport(function, context, options, opening)?;
@@ -161,6 +172,9 @@ impl Pool {
         item: F::Item,
         options: &JobOptions,
     ) -> Result<F::Output, Error> {
+        if options.progress.is_some() {
+            return self.shown_value::<F>(function, context, item, options);
+        }
         let options = &*self.checked(options)?;
         let mut transport = self.transport::<F>(function, context, options, Opening::Waits)?;
         if options.worker.is_some() {
@@ -195,6 +209,63 @@ impl Pool {
             ))),
             _ => Ok(self.settings.complete(options)),
         }
+    }
+
+    /// Tells those who watch the pool which workers it has now.
+    fn tell_backend(&self, backend: Option<&Backend>) {
+        if let Some(backend) = backend.map(Backend::downgrade) {
+            self.calls.set_worker_pids(Box::new(move || match backend() {
+                Some(Backend::Processes(session)) => session.worker_pids(),
+                _ => Vec::new(),
+            }));
+        }
+    }
+
+    /// The options, with the way in which the call is recorded if it is to be.
+    #[inline]
+    fn watched<'o>(
+        &self,
+        options: Cow<'o, JobOptions>,
+        function: impl FnOnce() -> Function,
+    ) -> Cow<'o, JobOptions> {
+        if options.progress.is_none() && !is_watched(&self.calls) {
+            return options;
+        }
+        let mut options = options;
+        let complete = options.to_mut();
+        // Without a descriptor for a token the call cannot be cancelled by its number.
+        complete.cancel = complete.cancel.take().or_else(|| CancelToken::new().ok());
+        complete.watch = Some(complete.watch_plan(&self.calls, function()));
+        options
+    }
+
+    /// The calls that are recorded: those of a pool that is watched ([`PoolOptions::watched`],
+    /// [`watch_all`](crate::watch_all)).
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallSnapshot> {
+        self.calls.snapshots()
+    }
+
+    /// The pool, seen from outside: its calls, and how to cancel one.
+    #[must_use]
+    pub fn watch(&self) -> WatchedPool {
+        WatchedPool::of(&self.calls)
+    }
+
+    /// The value of a call that shows its progress.
+    #[cold]
+    fn shown_value<F: Portable>(
+        &self,
+        function: F::Function,
+        context: F::Context,
+        item: F::Item,
+        options: &JobOptions,
+    ) -> Result<F::Output, Error> {
+        // It is a single call: the turn of the workers does not begin with it.
+        let options = JobOptions { order_tasks: Some(false), form: "apply", ..options.clone() };
+        let item = std::iter::once(item);
+        let values = self.job::<F, _>(function, context, item, &options, false)?.values(true)?;
+        Ok(values.into_iter().next().expect("a job of one item has a value"))
     }
 
     /// The process ids of the running workers, in order of their ids; none before the first call
@@ -249,6 +320,7 @@ impl Pool {
         if slot.backend.is_none() {
             let start = start_of(self.plan.method)?;
             slot.backend = Some(start.open(&self.settings.plan(&self.plan), &slot.sharing.source)?);
+            self.tell_backend(slot.backend.as_ref());
         }
         Ok(())
     }
@@ -318,6 +390,7 @@ impl Drop for Pool {
         if self.is_foreign() {
             return; // mappings, descriptors and the shared value belong to the parent
         }
+        close(&self.calls);
         let slot = self.backend.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.
         let mut slot = unsafe { ManuallyDrop::take(slot) };

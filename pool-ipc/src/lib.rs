@@ -14,6 +14,8 @@
 
 // * `wire/`: what may cross, and how it becomes bytes and a value again.
 // * `batch.rs`, `batch/`: many values side by side in one block.
+// * `array/`: arrays with a shape.
+// * `codec/`: types with serde's traits cross.
 // * `sealed/`: one value's archive in memory that no process can change any more.
 // * `manifest.rs`: the segments that the handles of a message lie in.
 // * `bytes.rs`: a private buffer whose base is aligned like a block of an arena.
@@ -24,7 +26,11 @@
 // * `primitive.rs`, `primitive/`: the atomics and the futex of board and channels.
 
 mod arena;
+#[cfg(feature = "ndarray")]
+mod array;
 mod bytes;
+#[cfg(feature = "serde")]
+mod codec;
 mod manifest;
 mod primitive;
 mod sealed;
@@ -37,14 +43,20 @@ pub mod channel;
 pub mod log_ring;
 
 pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
+#[cfg(feature = "ndarray")]
+pub use array::{
+    ArchivedNdArray, ArchivedWireArray, ArrayError, Rows, SharedNdArray, SharedView, WireArray,
+};
 pub use bytes::AlignedBytes;
+#[cfg(feature = "serde")]
+pub use codec::{ArchivedSerde, ArchivedSerdeDyn, Serde, SerdeDyn, SerdeError};
 pub use manifest::Manifest;
 pub use pool_shm::{SegmentFault, SegmentId};
 pub use rkyv;
 pub use sealed::{ArchivedObject, SealError, SealedArchive, SharedObject};
 pub use wire::{
-    Decoder, Encoder, Encoding, Recursive, SegmentBroker, Wire, WireCheck, WireDecode, WireEncode,
-    WireFault, from_bytes, to_bytes, view_bytes,
+    Decoder, Encoder, Encoding, Recursive, SegmentBroker, SerdeFault, Wire, WireCheck, WireDecode,
+    WireEncode, WireFault, from_bytes, to_bytes, view_bytes,
 };
 #[doc(hidden)]
 pub use wire::{Encodable, FieldType};

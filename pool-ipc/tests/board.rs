@@ -285,6 +285,7 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         manifest: None,
         context_manifest: None,
         first: Some(u64::MAX),
+        call: Some(1 << 40),
         audience: Audience::default(),
     };
     board.publish(SlotIndex::new(0), &described);

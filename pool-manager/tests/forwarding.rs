@@ -132,6 +132,72 @@ fn a_way_that_leads_nowhere_is_an_error() {
 }
 
 #[test]
+fn a_peer_that_says_nothing_is_let_go() {
+    within_a_minute(|| {
+        let manager = Manager::in_thread().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let end = forward(stream, manager.address());
+        assert!(matches!(end, Err(Error::HandshakeTimedOut(_))), "{end:?}");
+        let mut hello = Vec::new();
+        silent.read_to_end(&mut hello).unwrap();
+        assert_eq!(hello.len(), 40);
+    });
+}
+
+/// A stream of whose reads every other one times out, after the handshake.
+struct Hesitant {
+    stream: Veiled,
+    read: usize,
+    is_due: bool,
+}
+
+impl Read for Hesitant {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.is_due = !self.is_due && self.read >= 72;
+        if self.is_due {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = self.stream.read(buffer)?;
+        self.read += read;
+        Ok(read)
+    }
+}
+
+impl Write for Hesitant {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[test]
+fn a_read_that_times_out_is_tried_again() {
+    within_a_minute(|| {
+        let manager = Manager::builder().key(key("a long secret of both")).start().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = manager.address().clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let stream = Hesitant { stream: Veiled(stream), read: 0, is_due: false };
+                let server = server.clone();
+                thread::spawn(move || forward(stream, &server));
+            }
+        });
+        let program = Process::builder().start_method(StartMethod::Spawn);
+        let ended = program.spawn(client_side, port).unwrap().join().unwrap();
+        assert_eq!(ended, Ok(4));
+        manager.shutdown().unwrap();
+    });
+}
+
+#[test]
 fn bytes_that_are_no_managers_end_the_connection() {
     within_a_minute(|| {
         let manager = Manager::in_thread().unwrap();

@@ -70,7 +70,10 @@ pub use named::NamedSegment;
 pub use sys::{readable_within, thread_stack};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use {
-    array::{Alone, Bitwise, Element, Iter, LentArray, Number, SharedArray, SharedValue},
+    array::{
+        Alone, Bitwise, Element, ExclusiveElements, Iter, LentArray, Number, SharedArray,
+        SharedValue,
+    },
     core_dump::dump_shared_objects,
     error::Error,
     exclusive::{Exclusive, exclusive_borrows},

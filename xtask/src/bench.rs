@@ -9,6 +9,9 @@ use crate::workspace::Workspace;
 /// The package of the program that runs the given rows, or all of them.
 const PACKAGE: &str = "pool-bench";
 
+/// The program of that package for the benchmarks that MPIRE has published: the first argument.
+const PUBLISHED: &str = "published";
+
 /// Entry point of the sub-command.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let workspace = Workspace::current();
@@ -21,7 +24,15 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut command = workspace.cargo_here(["run", "--release", "--manifest-path"]);
-    command.arg(workspace.root().join("Cargo.toml")).args(["-p", PACKAGE, "--"]).args(args);
+    command.arg(workspace.root().join("Cargo.toml")).args(["-p", PACKAGE]);
+    let args = match args {
+        [first, rest @ ..] if first == PUBLISHED => {
+            command.args(["--bin", PUBLISHED]);
+            rest
+        }
+        args => args,
+    };
+    command.arg("--").args(args);
     hand_over(command)
 }
 

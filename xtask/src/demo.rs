@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: the demo, an example of the facade, in release.
+//! `cargo xtask demo`: the demo, an example of the facade, in release; with `--dashboard` while a
+//! page in the browser shows what it does.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -32,6 +33,10 @@ pub(crate) fn small_input(workspace: &Workspace) -> Vec<OsString> {
 pub(crate) fn command(workspace: &Workspace, args: Vec<OsString>) -> Command {
     let mut command = workspace.cargo_here(["run", "--release", "--manifest-path"]);
     command.arg(workspace.root().join("Cargo.toml"));
-    command.args(["-p", FACADE.name, "--example", EXAMPLE, "--"]).args(args);
+    command.args(["-p", FACADE.name, "--example", EXAMPLE]);
+    if args.iter().any(|arg| arg == "--dashboard") {
+        command.args(["--features", "dashboard"]);
+    }
+    command.arg("--").args(args);
     command
 }

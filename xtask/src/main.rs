@@ -59,6 +59,9 @@ usage: cargo xtask <command>
                build and run the demo of pool-api in release;
                --small gives it the sources of this workspace as input
   bench [ROW]… build and run the benchmarks in release, all of them or the given rows
+  bench published [--with-python] [--quick] [--runs N] [--svg PATH] [BENCHMARK]…
+               the three benchmarks that MPIRE has published (images, words, model), serial and
+               by each way of running them in parallel
   rivals [ROW]…
                build and run the benchmark of channels beside iceoryx2 and ipc-channel, a package
                that no other command builds

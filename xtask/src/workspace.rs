@@ -24,12 +24,13 @@ pub(crate) struct Layer {
 }
 
 /// The crates from bottom to top: none may depend on one that stands below it in this list.
-pub(crate) const LAYERS: [Layer; 6] = [
+pub(crate) const LAYERS: [Layer; 7] = [
     Layer { name: "pool-affinity", third_party_limit: 15, single_features: &[] },
     Layer { name: "pool-shm", third_party_limit: 25, single_features: &[] },
     Layer { name: "pool-ipc", third_party_limit: 45, single_features: &[] },
     Layer { name: "pool-core", third_party_limit: 50, single_features: &METHODS },
     Layer { name: "pool-manager", third_party_limit: 55, single_features: &METHODS },
+    Layer { name: "pool-dashboard", third_party_limit: 55, single_features: &METHODS },
     Layer { name: "pool-api", third_party_limit: 55, single_features: &METHODS },
 ];
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{StartMethod, WorkerPool};
+use pool_api::{InsightsOptions, StartMethod, WorkerPool};
 
 use crate::{
     job::{Report, examine},
@@ -36,8 +36,14 @@ fn with_pool(
     paths: &[String],
     method: StartMethod,
     jobs: usize,
+    with_insights: bool,
 ) -> Result<(Report, Option<u64>), Box<dyn Error>> {
-    let pool = WorkerPool::builder().n_jobs(jobs).start_method(method).build()?;
+    let mut builder = WorkerPool::builder().n_jobs(jobs).start_method(method);
+    if with_insights {
+        // What each worker runs, for a dashboard.
+        builder = builder.enable_insights(InsightsOptions::new());
+    }
+    let pool = builder.build()?;
     let mut report = Report::default();
     for facts in pool.imap(paths.iter().cloned(), examine) {
         report.add(facts??); // the pool's error, or that of the file
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match compare(&options) {
+    match with_dashboard(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -62,6 +68,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs everything while a dashboard shows it.
+#[cfg(feature = "dashboard")]
+fn with_dashboard(options: &Options) -> Result<bool, Box<dyn Error>> {
+    if !options.dashboard {
+        return compare(options);
+    }
+    let dashboard = pool_api::dashboard::Dashboard::start()?;
+    let all_equal = compare(options)?;
+    println!("\nThe dashboard at {} ends when you press Enter.", dashboard.address());
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(all_equal)
+}
+
+#[cfg(not(feature = "dashboard"))]
+fn with_dashboard(options: &Options) -> Result<bool, Box<dyn Error>> {
+    if options.dashboard {
+        return Err("--dashboard needs the feature `dashboard`".into());
+    }
+    compare(options)
 }
 
 /// Runs everything and prints the table; whether all results are equal.
@@ -109,7 +136,7 @@ fn compare(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut all_equal = true;
     for &method in &options.methods {
         let started = Instant::now();
-        let (report, peak) = with_pool(&paths, method, options.jobs)?;
+        let (report, peak) = with_pool(&paths, method, options.jobs, options.dashboard)?;
         row(&method.to_string(), started.elapsed(), options.jobs, peak);
         if report != expected {
             all_equal = false;

@@ -5,7 +5,7 @@
 //! * `items.rs`: the calls over many items that wait or iterate; `async_items.rs`: those whose
 //!   results are taken later, all together; `streams.rs`: those for executors.
 //! * `item.rs`: calls of one item.
-//! * `slices.rs`: calls over the parts of a shared array.
+//! * `slices.rs`: calls over the parts of a shared array; `rows.rs`: of one with a shape.
 //! * `workers.rs`: calls of every worker.
 //! * `shapes.md`, `part_shapes.md`, `worker_shapes.md`: what the functions may take.
 
@@ -13,12 +13,14 @@ mod async_items;
 mod item;
 mod items;
 mod options;
+#[cfg(feature = "ndarray")]
+mod rows;
 mod slices;
 #[cfg(feature = "async")]
 mod streams;
 mod workers;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, panic::Location};
 
 use pool_core::{InPlace, JobOptions, OnWorker, Owned, Plain, Pool, With, WithOnWorker};
 use pool_ipc::Wire;
@@ -60,8 +62,16 @@ pub struct Call<'p, I, S = (), W = (), K = Owned, H = Plain> {
 type Types<S, W, K> = PhantomData<fn() -> (S, W, K)>;
 
 impl<'p, I, S, W, K, H> Call<'p, I, S, W, K, H> {
-    pub(crate) fn new(pool: &'p Pool, input: I, shape: H) -> Self {
-        Self { pool, input, shape, options: JobOptions::default(), types: PhantomData }
+    /// A call that was made at `caller`.
+    pub(crate) fn new(
+        pool: &'p Pool,
+        input: I,
+        shape: H,
+        caller: &'static Location<'static>,
+    ) -> Self {
+        let mut options = JobOptions::default();
+        options.caller = Some(caller);
+        Self { pool, input, shape, options, types: PhantomData }
     }
 
     fn change<L, G>(self, change: impl FnOnce(H) -> G) -> Call<'p, I, S, W, L, G> {

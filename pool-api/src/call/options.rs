@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{CancelToken, FromPart};
+use pool_core::{CancelToken, FromPart, IntoProgress, Progress, ProgressOption};
 use pool_shm::Element;
 
 use super::{Call, OneItem, Parts};
@@ -159,6 +159,63 @@ impl<I, S, W, K, H> Call<'_, I, S, W, K, H> {
     /// ```
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
+        self
+    }
+
+    /// Shows how far the call is: `true` or a `Bar` (both with the feature `progress`), or
+    /// [`LogLines`](crate::progress::LogLines). `true` shows a bar where standard error is a
+    /// terminal, and nothing elsewhere. The end is shown before the call returns. An option of the
+    /// bar or the lines that is out of range refuses the call before anything starts:
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput). Of several, the last one counts.
+    ///
+    /// An iterator, a stream or a future is shown from its first item on, and as far as results
+    /// have come: an iterator goes on only while it is asked for them.
+    ///
+    /// ```
+    /// use pool_api::progress::LogLines;
+    ///
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let squares = pool.tasks(0..1000u64).progress(LogLines::new().message("squares")).map(|x| x * x)?;
+    /// # assert_eq!(squares[30], 900);
+    /// # #[cfg(feature = "progress")]
+    /// pool.tasks(0..1000u64).progress(true).map(|x| x * x)?;
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn progress(self, progress: impl IntoProgress) -> Self {
+        self.shown(progress.into_progress())
+    }
+
+    /// Shows how far the call is, if there is an option for that.
+    pub(crate) fn shown(mut self, progress: Option<ProgressOption>) -> Self {
+        self.options.progress = progress;
+        self
+    }
+
+    /// Shows how far the call is by an own [`Progress`](crate::progress::Progress), as
+    /// [`progress`](Call::progress) does.
+    ///
+    /// ```
+    /// use std::sync::mpsc::{Sender, channel};
+    /// use pool_api::progress::{Outcome, Progress};
+    ///
+    /// struct Sends(Sender<u64>);
+    ///
+    /// impl Progress for Sends {
+    ///     fn begin(&mut self, _total: Option<u64>) {}
+    ///     fn advance(&mut self, done: u64, _failed: u64) {
+    ///         let _ = self.0.send(done);
+    ///     }
+    ///     fn end(&mut self, _outcome: &Outcome) {}
+    /// }
+    ///
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let (sender, receiver) = channel();
+    /// pool.tasks(0..1000u64).progress_with(Sends(sender)).map(|x| x * x)?;
+    /// assert_eq!(receiver.iter().last(), Some(1000));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn progress_with(mut self, progress: impl Progress) -> Self {
+        self.options.progress = Some(ProgressOption::new(progress));
         self
     }
 

@@ -1,6 +1,6 @@
 //! Calls over the parts of a shared array.
 
-use std::fmt;
+use std::{fmt, panic::Location};
 
 use pool_core::{FromPart, Part, PartMut, Plain, Shape, TaskError};
 use pool_ipc::Wire;
@@ -12,8 +12,8 @@ use crate::{Result, WorkerPool};
 /// The input of a call over the parts of an array, see
 /// [`WorkerPool::slices`](crate::WorkerPool::slices).
 pub struct Parts<'a, K: FromPart, T: Element> {
-    array: K::Array<'a, T>,
-    len: usize,
+    pub(super) array: K::Array<'a, T>,
+    pub(super) len: usize,
 }
 
 impl<K: FromPart, T: Element> fmt::Debug for Parts<'_, K, T> {
@@ -86,12 +86,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// all elements (and takes as much memory again, until it returns), and each task works on a
     /// copy of its part as it was then, which is written back when the task ends. Under Threads
     /// nothing dies, and nothing is copied for it.
+    #[track_caller]
     pub fn slices_mut<'a, T: Element>(
         &'a self,
         array: &'a mut SharedArray<T>,
         chunk_len: usize,
     ) -> Call<'a, Parts<'a, PartMut, T>, S, W, PartMut, Plain> {
-        Call::new(&self.pool, Parts { array, len: chunk_len }, Plain)
+        Call::new(&self.pool, Parts { array, len: chunk_len }, Plain, Location::caller())
     }
 
     /// Prepares a call over consecutive parts of `chunk_len` elements like
@@ -107,12 +108,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// assert_eq!(largest, [Some(3), Some(4), Some(5)]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
+    #[track_caller]
     pub fn slices<'a, T: Element>(
         &'a self,
         array: &'a SharedArray<T>,
         chunk_len: usize,
     ) -> Call<'a, Parts<'a, Part, T>, S, W, Part, Plain> {
-        Call::new(&self.pool, Parts { array, len: chunk_len }, Plain)
+        Call::new(&self.pool, Parts { array, len: chunk_len }, Plain, Location::caller())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls of every worker.
 
-use std::iter::repeat_n;
+use std::{iter::repeat_n, panic::Location};
 
 use pool_core::{Job, JobOptions, NoItem, OnWorker, Owned, Shape, Shaped, TaskError, Worker};
 use pool_ipc::Wire;
@@ -72,7 +72,7 @@ impl<S, W, H> Call<'_, EveryWorker, S, W, NoItem, H> {
     {
         let workers = self.pool.n_jobs();
         let parts = (0..workers).map(|worker| part_of(items, workers, worker).to_vec());
-        let options = one_each(self.options, workers);
+        let options = one_each(self.options, workers, "scatter");
         let context = self.shape.into_context();
         let job =
             self.pool.job::<Shaped<Owned, H, Vec<A>, R>, _>(f, context, parts, &options, false);
@@ -108,14 +108,15 @@ impl<S, W, H> Call<'_, EveryWorker, S, W, NoItem, H> {
         H: Shape<NoItem>,
     {
         let workers = self.pool.n_jobs();
-        let options = one_each(self.options, workers);
+        let options = one_each(self.options, workers, "broadcast");
         self.pool.job(f, self.shape.into_context(), repeat_n((), workers), &options, false)
     }
 }
 
 /// Makes item k the only one of worker k, which waits for no other.
-fn one_each(options: JobOptions, workers: usize) -> JobOptions {
+fn one_each(options: JobOptions, workers: usize, form: &'static str) -> JobOptions {
     let mut options = options;
+    options.form = form;
     options.order_tasks = Some(true);
     options.chunk_size = Some(1.0);
     options.max_tasks_active = Some(workers);
@@ -140,8 +141,9 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// assert_eq!(ids, [10, 11, 12, 13]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
+    #[track_caller]
     pub fn workers(&self) -> Call<'_, EveryWorker, S, W, NoItem, OnWorker<S, W>> {
-        Call::new(&self.pool, EveryWorker(()), OnWorker::default())
+        Call::new(&self.pool, EveryWorker(()), OnWorker::default(), Location::caller())
     }
 
     /// Runs `f` once on every worker; the values by worker id.
@@ -159,6 +161,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// The first failure, of a worker (its id is also the index of the
     /// [`TaskError`](crate::TaskError)) or of the pool.
+    #[track_caller]
     pub fn broadcast<R: Wire>(&self, f: fn(&mut Worker<'_, S, W>) -> R) -> Result<Vec<R>> {
         self.workers().broadcast(f)
     }
@@ -188,6 +191,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::broadcast`](crate::WorkerPool::broadcast).
+    #[track_caller]
     pub fn scatter<A: Clone, R: Wire>(
         &self,
         items: &[A],
@@ -205,6 +209,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::broadcast`](crate::WorkerPool::broadcast).
+    #[track_caller]
     pub fn gather<R>(&self, f: fn(&mut Worker<'_, S, W>) -> Vec<R>) -> Result<Vec<R>>
     where
         Vec<R>: Wire,

@@ -4,7 +4,7 @@ use std::fmt;
 
 #[cfg(feature = "capture-log")]
 use pool_core::LogCapture;
-use pool_core::Worker;
+use pool_core::{InsightsOptions, Worker};
 use pool_ipc::Wire;
 
 use super::{
@@ -155,6 +155,13 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> ManagerBuilder<A, R
     /// Bytes of each captured stream that are kept of an item; see [`Builder::max_output_bytes`].
     pub fn max_output_bytes(mut self, bytes: usize) -> Self {
         self.pool = self.pool.max_output_bytes(bytes);
+        self
+    }
+
+    /// Records what workers spend their time with; see [`Builder::enable_insights`] and
+    /// [`PoolManager::insights`].
+    pub fn enable_insights(mut self, options: InsightsOptions) -> Self {
+        self.pool = self.pool.enable_insights(options);
         self
     }
 

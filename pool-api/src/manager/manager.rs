@@ -9,6 +9,7 @@ use std::{
 
 #[cfg(feature = "capture-log")]
 use pool_core::LogCapture;
+use pool_core::{IntoProgress, Pool, ProgressOption};
 use pool_ipc::Wire;
 
 use super::{
@@ -242,9 +243,42 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// [`ManagerError::Failed`] with the first failure; [`ManagerError::NotStarted`],
     /// [`ManagerError::Closed`].
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, ManagerError> {
+        self.map_shown(&mut items.into_iter(), None)
+    }
+
+    /// Runs all items like [`map`](PoolManager::map), and shows how far that is: `true` or a `Bar`
+    /// (with the feature `progress`), or [`LogLines`](crate::progress::LogLines), as
+    /// [`Call::progress`](crate::Call::progress) takes them.
+    ///
+    /// ```
+    /// use pool_api::{PoolManager, progress::LogLines};
+    ///
+    /// let manager = PoolManager::builder(|x: u64| x + 1).size(2).start()?;
+    /// let lines = LogLines::new().message("numbers");
+    /// assert_eq!(manager.map_with_progress(0..3, lines)?, [1, 2, 3]);
+    /// # Ok::<(), pool_api::ManagerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](PoolManager::map); [`ManagerError::Failed`] with
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for an option that is out of range.
+    pub fn map_with_progress(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        progress: impl IntoProgress,
+    ) -> Result<Vec<R>, ManagerError> {
+        self.map_shown(&mut items.into_iter(), progress.into_progress())
+    }
+
+    fn map_shown(
+        &self,
+        items: &mut dyn Iterator<Item = A>,
+        progress: Option<ProgressOption>,
+    ) -> Result<Vec<R>, ManagerError> {
         self.check()?;
         self.state.check_open(())?;
-        let values = self.state.workers.map(&mut items.into_iter());
+        let values = self.state.workers.map(items, progress);
         if self.state.stage() >= Stage::Joined {
             // A map that begins beside the end of the workers has others start.
             self.state.workers.stop().map_err(ManagerError::Failed)?;
@@ -311,6 +345,13 @@ impl<A: Wire, R: Wire> PoolManager<A, R> {
     /// Refuses in a forked child, where other threads may have held the locks.
     fn check(&self) -> Result<(), ManagerError> {
         self.state.unread.check().map_err(ManagerError::Failed)
+    }
+
+    /// The pool behind it, unless this is a forked child.
+    pub(super) fn pool(&self) -> Result<&Pool, ManagerError> {
+        self.check()?;
+        let pool = self.state.workers.pool();
+        pool.ok_or(ManagerError::Failed(Error::ForeignProcess))
     }
 
     /// Ends the manager as its drop does.

@@ -15,6 +15,7 @@
 mod builder;
 mod error;
 mod feeder;
+mod insights;
 #[cfg(feature = "capture-log")]
 mod loggers;
 #[allow(clippy::module_inception)]

@@ -235,7 +235,7 @@ mod tests {
         thread,
     };
 
-    use pool_core::AsyncResult;
+    use pool_core::{AsyncResult, ProgressOption};
 
     use super::*;
 
@@ -264,7 +264,11 @@ mod tests {
             Err(Box::new(Refused { item, error: Error::Terminated }))
         }
 
-        fn map(&self, _: &mut dyn Iterator<Item = u8>) -> crate::Result<Vec<u8>> {
+        fn map(
+            &self,
+            _: &mut dyn Iterator<Item = u8>,
+            _: Option<ProgressOption>,
+        ) -> crate::Result<Vec<u8>> {
             Ok(Vec::new())
         }
 

@@ -1,6 +1,6 @@
 //! The pool behind a manager, without the types of its workers.
 
-use pool_core::{AsyncResult, Refused, StartMethod, Worker};
+use pool_core::{AsyncResult, Pool, ProgressOption, Refused, StartMethod, Worker};
 use pool_ipc::Wire;
 
 use crate::{Result, WorkerPool};
@@ -14,8 +14,12 @@ pub(super) trait Workers<A, R>: Send + Sync {
     /// room.
     fn submit(&self, item: A) -> Result<AsyncResult<R>, Box<Refused<A>>>;
 
-    /// Runs all items; values in input order.
-    fn map(&self, items: &mut dyn Iterator<Item = A>) -> Result<Vec<R>>;
+    /// Runs all items, and shows that if it is to; values in input order.
+    fn map(
+        &self,
+        items: &mut dyn Iterator<Item = A>,
+        progress: Option<ProgressOption>,
+    ) -> Result<Vec<R>>;
 
     /// Lets the workers finish what they have, and ends them.
     fn stop(&self) -> Result<()>;
@@ -29,6 +33,11 @@ pub(super) trait Workers<A, R>: Send + Sync {
 
     /// Whether any worker is there.
     fn any(&self) -> bool;
+
+    /// The pool, if it is one.
+    fn pool(&self) -> Option<&Pool> {
+        None
+    }
 }
 
 /// What runs an item.
@@ -63,10 +72,15 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for P
         }
     }
 
-    fn map(&self, items: &mut dyn Iterator<Item = A>) -> Result<Vec<R>> {
+    fn map(
+        &self,
+        items: &mut dyn Iterator<Item = A>,
+        progress: Option<ProgressOption>,
+    ) -> Result<Vec<R>> {
+        let tasks = self.pool.tasks(items).shown(progress);
         match self.run {
-            Run::Plain(f) => self.pool.map(items, f),
-            Run::OnWorker(f) => self.pool.tasks(items).with_worker().map(f),
+            Run::Plain(f) => tasks.map(f),
+            Run::OnWorker(f) => tasks.with_worker().map(f),
         }
     }
 
@@ -81,6 +95,10 @@ impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for P
 
     fn terminate(&self) -> Result<()> {
         self.pool.terminate()
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        Some(&self.pool.pool)
     }
 
     fn any(&self) -> bool {

@@ -9,11 +9,12 @@ use std::{
 use log::{LevelFilter, Log, Metadata, Record, kv};
 
 use super::logger::{InstallError, install};
+use crate::progress::suspend;
 
 /// Makes a plain logger the logger of this process, behind a
 /// [`CapturedLogger`](super::CapturedLogger), and sets the level: one line a record on standard
 /// error, with time (UTC), level, worker and process id, target and text. Pools with `capture_logs`
-/// bring the records of their workers to it.
+/// bring the records of their workers to it. Lines tear no progress bar.
 ///
 /// ```no_run
 /// # mod pool_api { pub use pool_core as logging; }
@@ -57,7 +58,7 @@ impl Log for Lines {
         let _ = writeln!(line, "/{pid} {}] {}", record.target(), record.args());
         // One write, so lines of processes do not mix. Without standard error there is no place to
         // say that.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = suspend(|| std::io::stderr().write_all(line.as_bytes()));
     }
 
     fn flush(&self) {}

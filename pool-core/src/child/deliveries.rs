@@ -4,6 +4,7 @@
 //! Invariant: a process that was forked from this one begins with an empty list.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     process,
     sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, Instant},
@@ -69,8 +70,7 @@ pub(crate) fn deliver_at_end<D: Delivers + 'static>(delivers: &Arc<D>) {
 }
 
 extern "C" fn at_exit() {
-    // A panic here is a defect, and must not unwind into the C library.
-    let _ = std::panic::catch_unwind(deliver_all);
+    deliver_all();
 }
 
 /// Delivers all; this process is about to end. Where it is told so twice, since its children end in
@@ -78,5 +78,8 @@ extern "C" fn at_exit() {
 pub(super) fn deliver_all() {
     let all = locked().all.clone();
     let until = Instant::now() + LIMIT;
-    all.iter().filter_map(Weak::upgrade).for_each(|delivers| delivers.deliver(until));
+    for delivers in all.iter().filter_map(Weak::upgrade) {
+        // A panic here is a defect, and must neither unwind into the C library nor keep others out.
+        let _ = catch_unwind(AssertUnwindSafe(|| delivers.deliver(until)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_ipc::{SegmentFault, WireFault, wire};
+use pool_ipc::{SegmentFault, SerdeFault, WireFault, wire};
 
 use super::task::Cause;
 
@@ -21,6 +21,7 @@ wire! {
         BadResult,
         ResultTooLarge { bytes: u64, limit: u64 },
         Handle { fault: SegmentFault },
+        Serde { fault: SerdeFault },
         Overdue { nanos: u64 },
     }
 }
@@ -30,6 +31,7 @@ impl FailureKind {
     pub(crate) fn of_item(fault: WireFault) -> Self {
         match fault {
             WireFault::Segment(fault) => Self::Handle { fault },
+            WireFault::Serde(fault) => Self::Serde { fault },
             _ => Self::Undecodable,
         }
     }
@@ -38,6 +40,7 @@ impl FailureKind {
     pub(crate) fn of_result(fault: WireFault) -> Self {
         match fault {
             WireFault::Segment(fault) => Self::Handle { fault },
+            WireFault::Serde(fault) => Self::Serde { fault },
             _ => Self::BadResult,
         }
     }
@@ -53,6 +56,7 @@ impl From<FailureKind> for Cause {
             FailureKind::BadResult => Self::BadResult,
             FailureKind::ResultTooLarge { bytes, limit } => Self::ResultTooLarge { bytes, limit },
             FailureKind::Handle { fault } => Self::Handle(fault),
+            FailureKind::Serde { fault } => Self::Serde(fault),
             FailureKind::Overdue { nanos } => Self::Timeout { limit: Duration::from_nanos(nanos) },
         }
     }

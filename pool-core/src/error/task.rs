@@ -4,7 +4,7 @@
 
 use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
-use pool_ipc::{SegmentFault, WireFault};
+use pool_ipc::{SegmentFault, SerdeFault, WireFault};
 
 use super::{
     output::{LateOutput, TaskOutput},
@@ -82,6 +82,9 @@ pub enum Cause {
     /// A handle to a shared object in the item or in the result could not be sent, or leads to no
     /// such object; the fault says why.
     Handle(SegmentFault),
+    /// A `Serde` or `SerdeDyn` in the item could not be decoded, or one in the result could not be
+    /// encoded or decoded; the fault says why and what to take instead.
+    Serde(SerdeFault),
     /// Its encoded result is larger than the arena's limit. Raise `arena_limit` or return less.
     ResultTooLarge {
         /// Bytes of the encoded result.
@@ -239,6 +242,7 @@ impl Cause {
     pub(crate) fn of_result(fault: WireFault) -> Self {
         match fault {
             WireFault::Segment(fault) => Self::Handle(while_zygote_lives(fault)),
+            WireFault::Serde(fault) => Self::Serde(fault),
             _ => Self::BadResult,
         }
     }
@@ -274,6 +278,7 @@ impl fmt::Display for Cause {
                 "the result could not be encoded or decoded, is nested more than 1000 deep, or something in it is aligned to more than 32 bytes",
             ),
             Self::Handle(fault) => write!(f, "a handle in its item or result: {fault}"),
+            Self::Serde(fault) => write!(f, "serde, in its item or result: {fault}"),
             Self::ResultTooLarge { bytes, limit } => {
                 write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
             }

@@ -11,7 +11,7 @@ fn not_permitted() -> io::Error {
 }
 
 /// How many variants there are, and the position of one; a new variant has to be added here.
-const VARIANTS: usize = 31;
+const VARIANTS: usize = 32;
 
 fn position(error: &Error) -> usize {
     match error {
@@ -46,6 +46,7 @@ fn position(error: &Error) -> usize {
         Error::QueueFull => 28,
         Error::Process(_) => 29,
         Error::OtherLogger => 30,
+        Error::Serde { .. } => 31,
     }
 }
 
@@ -60,6 +61,7 @@ fn causes() -> Vec<Cause> {
         Cause::Undecodable,
         Cause::BadResult,
         Cause::Handle(SegmentFault::Os(libc::EPERM)),
+        Cause::Serde(SerdeFault::FieldLeftOut),
         Cause::ResultTooLarge { bytes: 2, limit: 1 },
         Cause::ExitResultsUnread { bytes: 2, limit: 1 },
     ]
@@ -94,6 +96,8 @@ fn all() -> Vec<Error> {
         Error::SharedLeftThreads { threads: vec!["one".into()] },
         Error::ItemTooLarge { bytes: 2, limit: 1 },
         Error::Encode { index: 3 },
+        Error::Serde { index: Some(3), fault: SerdeFault::TooDeep },
+        Error::Serde { index: None, fault: SerdeFault::Refused },
         Error::Handle { index: Some(3), fault: SegmentFault::Gone },
         Error::Handle { index: None, fault: SegmentFault::Os(libc::EPERM) },
         in_memory().into(),

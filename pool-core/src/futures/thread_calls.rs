@@ -27,7 +27,7 @@ impl Placement for ThreadQueue {
         function: F::Function,
         terms: &Terms,
     ) -> Result<ThreadTarget<F>, Error> {
-        F::check(item).map_err(|_| Error::Encode { index: 0 })?;
+        F::check(item).map_err(|fault| Error::unencodable(0, fault))?;
         let backend = self.backend.upgrade();
         if let Some(backend) = &backend {
             backend.check_worker(terms.worker)?;

@@ -70,11 +70,16 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let cancelled =
             || self.queue.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
+        if let Some(insights) = &mut thread_worker.insights {
+            insights.begin_chunk((None, None), (1, 0));
+            insights.at_item(0);
+        }
         let mut surroundings = Surroundings {
             worker: worker.number(),
             shared,
             state: thread_worker.state(),
             cancelled: &cancelled,
+            report: &|_, _| (), // a call that shows progress is a job
             decoder: &mut decoder,
             context: &mut cell,
         };
@@ -89,6 +94,9 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             // The task has forked: this child is no worker.
             std::mem::forget((outcome, self));
             return;
+        }
+        if let Some(insights) = &mut thread_worker.insights {
+            insights.end_chunk(usize::from(matches!(outcome, Ok(Ok(_)))));
         }
         if overdue()
             && let Some(limit) = self.limit
@@ -126,7 +134,7 @@ fn value_of<F: Portable<Context = ()>>(
     surroundings: &mut Surroundings<'_>,
     item: Compact<F::Item>,
 ) -> Result<Compact<F::Output>, Error> {
-    let packed = F::pack(item.into_inner()).map_err(|_| Error::Encode { index: 0 })?;
+    let packed = F::pack(item.into_inner()).map_err(|fault| Error::unencodable(0, fault))?;
     Ok(Compact::new(F::call_thread_item(function, &(), surroundings, packed)))
 }
 

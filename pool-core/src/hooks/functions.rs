@@ -208,7 +208,8 @@ fn run_exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
     let state = state.downcast_mut::<W>().expect("the state is what the hooks agree on");
-    let result = function(&mut Worker::new(shared, state, around.worker.number(), around.overdue));
+    let told: (_, &dyn Fn(u64, u64)) = (around.overdue, &|_, _| ());
+    let result = function(&mut Worker::new(shared, state, around.worker.number(), told));
     encoder.to_bytes(&result)
 }
 

@@ -94,6 +94,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
         let _inside = InCall::enter(self.job.backend(), Inside::Call);
         let passed = self.job.pass(false, &mut self.sink);
         if let Some(error) = self.sink.take_stop() {
+            self.job.progress().watch().stopped(&error);
             return Err(error);
         }
         passed?;

@@ -71,6 +71,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     fn values_here(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
+        self.call_it(if ordered { "map" } else { "map_unordered" });
         let mut sink = Collector::new(Values, Arrivals::new(ordered));
         sink.arrivals.expect(self.known_len());
         self.run_to_end(&mut sink)?;
@@ -91,6 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     fn outcomes_here(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
+        self.call_it("map_results");
         let mut sink = Collector::new(Each(|_, value| value), Arrivals::new(true));
         while !self.is_over() {
             match self.step(None, &mut sink) {
@@ -127,6 +129,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         F::Output: Wire,
         G: FnMut(u64, &<F::Output as Archive>::Archived),
     {
+        self.call_it("for_each_view");
         self.progress().one_at_a_time();
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::View);

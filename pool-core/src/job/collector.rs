@@ -13,6 +13,9 @@ use crate::{
     session::ResultBatch,
 };
 
+/// (Out of line, so that the loop over good results stays small.)
+#[cold]
+#[inline(never)]
 pub(crate) fn bad_result(worker: WorkerId, index: ItemIndex, fault: WireFault) -> TaskError {
     TaskError::new(index, worker, Cause::of_result(fault), 1)
 }

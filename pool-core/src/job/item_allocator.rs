@@ -170,7 +170,8 @@ impl ItemAllocator {
                 index: index.map(ItemIndex::number),
                 fault: while_zygote_lives(fault),
             },
-            (_, Some(index)) => Error::Encode { index: index.number() },
+            (fault, Some(index)) => Error::unencodable(index.number(), fault),
+            (WireFault::Serde(fault), None) => Error::Serde { index: None, fault },
             (fault, None) => {
                 Error::InvalidInput(format!("the context could not be encoded: {fault}"))
             }

@@ -15,6 +15,7 @@
 //! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: the ways for a caller to take
 //!   results.
 //! * `background.rs`: a job without a caller.
+//! * `watch.rs`: counts what a call that is recorded does.
 //! * `leaked.rs`: what tasks borrow, and whether a killed worker may still have it.
 //! * `knots.rs`: refuses waits that would close a circle.
 
@@ -39,6 +40,7 @@ mod thread_transport;
 mod transfer;
 mod transport;
 mod try_collect;
+mod watch;
 
 pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;

@@ -1,9 +1,16 @@
 //! The options of a call.
 
-use std::time::Duration;
+use std::{panic::Location, sync::Arc, time::Duration};
 
-use super::target::Target;
-use crate::{cancel::CancelToken, engine::SizingRules, error::Error, ids::WorkerId};
+use super::{target::Target, watch::WatchPlan};
+use crate::{
+    calls::{CallList, CallParts, Function},
+    cancel::CancelToken,
+    engine::SizingRules,
+    error::Error,
+    ids::WorkerId,
+    progress::ProgressOption,
+};
 
 /// The options of a call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +42,14 @@ pub struct JobOptions {
     /// How long after the call is cancelled or dropped its running items are killed, with their
     /// workers; `None`: never.
     pub kill_running: Option<Duration>,
+    /// How the call shows its progress.
+    pub progress: Option<ProgressOption>,
+    /// Where the call was made, for those who watch it.
+    pub caller: Option<&'static Location<'static>>,
+    /// The name of the method that runs the call, where that says more than the job does.
+    pub form: &'static str,
+    /// How the call is recorded; set by the pool.
+    pub(crate) watch: Option<WatchPlan>,
 }
 
 /// How a job is opened, and how its results are taken.
@@ -66,7 +81,17 @@ impl JobOptions {
         if self.max_tasks_active == Some(0) {
             return refuse("max_tasks_active must be at least 1, got 0".to_string());
         }
+        if let Some(progress) = &self.progress {
+            progress.check()?;
+        }
         check_cancelled(self.cancel.as_ref())
+    }
+
+    /// How a call of the function with these options is recorded in the list.
+    pub(crate) fn watch_plan(&self, list: &Arc<CallList>, function: Function) -> WatchPlan {
+        let (caller, token) = (self.caller, self.cancel.clone());
+        let parts = CallParts { function, caller, form: self.form, total: None, token };
+        WatchPlan::new(parts, list, self.progress.clone())
     }
 
     pub(super) fn sizing(&self) -> SizingRules {

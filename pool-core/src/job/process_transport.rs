@@ -3,7 +3,7 @@
 use std::{iter, num::NonZeroU64, sync::Arc, time::Duration};
 
 use pool_ipc::{
-    Wire, WireFault,
+    AlignedBytes, Decoder, Wire, WireFault,
     batch::{BatchReader, head_len},
 };
 
@@ -15,6 +15,7 @@ use super::{
     transfer::{Cut, Load, Sent},
 };
 use crate::{
+    calls::UnderWay,
     compact::Compact,
     engine::{Awaited, Chunk, JobId, MeasureResults},
     error::Error,
@@ -126,6 +127,14 @@ fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
 }
 
 impl RawTransport {
+    /// The number by which insights know the call, and what looks at what workers have in hand.
+    pub(super) fn look(&self) -> (u64, Box<dyn Fn() -> UnderWay + Send>) {
+        let (session, job) = (Arc::downgrade(&self.allocator.session), self.allocator.job);
+        let look = move || session.upgrade().map(|s| s.under_way(job)).unwrap_or_default();
+        let number = self.allocator.session.call_number(job);
+        (number.unwrap_or(u64::MAX), Box::new(look))
+    }
+
     #[inline]
     pub(crate) fn open(
         session: Arc<Session>,
@@ -341,19 +350,45 @@ impl RawTransport {
             reader = unsafe { BatchReader::new(scratch.as_ptr(), end, reader.capacity()) };
             private = true;
         }
-        let mut made_of = |index: usize, value: Result<R, WireFault>| match value {
-            Err(why) if allocator.check_for_end(&why) => {
-                *cut_off = true;
-                None
-            }
-            value => made(batch.first.after(index), value),
+        let mut is_end = |why: &WireFault| {
+            let is_end = allocator.check_for_end(why);
+            *cut_off |= is_end;
+            is_end
         };
-        if private {
-            reader.decode_all(batch.count, decoder, out, made_of);
+        let at = |index: usize| batch.first.after(index);
+        let source = (&reader, private, batch.count);
+        if size_of::<R>() <= TAKEN_OUT {
+            decode_each(source, (scratch, decoder), out, |index, value| match value {
+                Ok(value) => made(at(index), Ok(value)),
+                Err(why) if is_end(&why) => None,
+                Err(why) => made(at(index), Err(why)),
+            });
         } else {
-            let value = |index| made_of(index, reader.decode_copied(index, scratch, decoder));
-            out.extend((0..batch.count).filter_map(value));
+            decode_each(source, (scratch, decoder), out, |index, value| match value {
+                Err(why) if is_end(&why) => None,
+                value => made(at(index), value),
+            });
         }
+    }
+}
+
+/// Values up to this size are taken out of their `Result` before they are handed on, since moving
+/// that as a whole is slow; of larger ones that would be another copy on the stack.
+const TAKEN_OUT: usize = 256;
+
+/// Decodes the values of a batch, and appends what is made of them.
+#[inline]
+fn decode_each<R: Wire, T>(
+    (reader, private, count): (&BatchReader<R>, bool, usize),
+    (scratch, decoder): (&mut AlignedBytes, &mut Decoder),
+    out: &mut Vec<T>,
+    mut made_of: impl FnMut(usize, Result<R, WireFault>) -> Option<T>,
+) {
+    if private {
+        reader.decode_all(count, decoder, out, made_of);
+    } else {
+        let value = |index| made_of(index, reader.decode_copied(index, scratch, decoder));
+        out.extend((0..count).filter_map(value));
     }
 }
 

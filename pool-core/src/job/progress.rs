@@ -6,11 +6,12 @@ use super::{
     options::{JobOptions, check_cancelled},
     target::Target,
     transfer::{Cut, Load, Sent},
+    watch::Watch,
 };
 use crate::{
     cancel::CancelToken,
     engine::{Awaited, Pace, Sizer, Window},
-    error::Error,
+    error::{Error, TaskError},
 };
 
 #[derive(Debug)]
@@ -28,6 +29,14 @@ pub(super) struct Progress {
     most_arrivals: usize,
     /// The arena is full and no chunk of this job is in flight: only other jobs can free space.
     starves: bool,
+    /// Where it is counted, if the call is recorded.
+    watch: Watch,
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.watch.end(self.is_over());
+    }
 }
 
 impl Progress {
@@ -56,7 +65,13 @@ impl Progress {
             by_one: false,
             most_arrivals: usize::MAX,
             starves: false,
+            watch: Watch::new(options.watch.as_ref(), len),
         }
+    }
+
+    /// Where it is counted, if the call is recorded.
+    pub(super) fn watch(&mut self) -> &mut Watch {
+        &mut self.watch
     }
 
     /// The token that may end it.
@@ -120,6 +135,7 @@ impl Progress {
             Sent::Load(Load { chunks, items, bytes, room }) => {
                 self.sizer.took(items, bytes);
                 self.window.took(chunks, items, room);
+                self.watch.read(items);
                 if let Some(left) = &mut self.left {
                     *left -= items.min(*left);
                     self.exhausted = *left == 0;
@@ -130,6 +146,9 @@ impl Progress {
                 return Ok(false);
             }
             Sent::Exhausted => self.exhausted = true,
+        }
+        if self.exhausted {
+            self.watch.read_all();
         }
         check_cancelled(self.cancel.as_ref())?;
         Ok(true)
@@ -159,9 +178,15 @@ impl Progress {
         self.sizer.ran(items, nanos);
     }
 
+    /// An item has failed, which is handed on next.
+    pub(super) fn failed(&mut self, error: &TaskError) {
+        self.watch.failed(error);
+    }
+
     /// Outcomes of `items` items were handed on.
     #[inline]
     pub(super) fn handed_on(&mut self, items: usize) {
+        self.watch.done(items);
         if !self.by_one {
             self.window.yielded(items);
         }

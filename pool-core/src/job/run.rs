@@ -15,6 +15,7 @@ use super::{
     progress::Progress,
     transfer::Arrival,
     transport::{Arrived, Transport},
+    watch::Explained,
 };
 use crate::{
     cancel::CancelToken,
@@ -72,6 +73,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Self { transport, items: Input::new(items), progress }
     }
 
+    /// Names the method that runs it, unless it was named before.
+    pub(crate) fn call_it(&mut self, form: &'static str) {
+        self.progress.watch().name(form);
+    }
+
     /// Makes it a background job: see [`Transport::go_to_background`].
     pub(crate) fn go_to_background(
         &mut self,
@@ -125,6 +131,14 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Sends as many chunks as may be under way. If there is no room for any, waits for it, but not
     /// longer than `until`.
     pub(super) fn fill(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        let filled = self.fill_here(until);
+        self.note(filled)
+    }
+
+    fn fill_here(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        if let Some(call) = self.progress.watch().begin() {
+            call.set_look(self.transport.look());
+        }
         self.progress.begin_fill()?;
         while let Some(cut) = self.progress.next_cut(until) {
             let sent = self.transport.send(&mut self.items, cut)?;
@@ -146,7 +160,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         if self.is_over() {
             return Ok(());
         }
-        self.transport.receive(self.progress.awaited(until))?;
+        let received = self.transport.receive(self.progress.awaited(until));
+        self.note(received)?;
         self.hand_on(sink)
     }
 
@@ -156,7 +171,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         poll: bool,
         sink: &mut impl Sink<F::Output>,
     ) -> Result<(), Error> {
-        self.transport.take(poll)?;
+        let taken = self.transport.take(poll);
+        self.note(taken)?;
         self.hand_on(sink)?;
         self.fill(Some(Instant::now()))
     }
@@ -176,21 +192,33 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The reason that the sink has, or the failure of the pool.
     pub(super) fn run_to_end<S: Sink<F::Output>>(&mut self, sink: &mut S) -> Result<(), S::Stop>
     where
-        S::Stop: From<Error>,
+        S::Stop: From<Error> + Explained,
     {
         while !self.is_over() {
             let step = self.step(None, sink);
             // A reason that arrived before a failure of the pool comes first.
             if let Some(stop) = sink.take_stop() {
+                self.progress.watch().stopped(&stop);
                 return Err(stop);
             }
             step?;
         }
-        Ok(self.finish()?)
+        let finished = self.finish();
+        Ok(self.note(finished)?)
+    }
+
+    /// Notes the error that ends the call, for those who watch it.
+    #[inline]
+    fn note(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = &result {
+            self.progress.watch().stopped(error);
+        }
+        result
     }
 
     fn hand_on(&mut self, sink: &mut impl Sink<F::Output>) -> Result<(), Error> {
-        hand_on(self.transport.arrived(), &mut self.progress, sink)?;
+        let handed_on = hand_on(self.transport.arrived(), &mut self.progress, sink);
+        self.note(handed_on)?;
         // (A job that is over releases everything when it is dropped.)
         if !self.is_over() {
             self.transport.flush();
@@ -209,6 +237,7 @@ fn hand_on<R>(
         match arrival {
             Arrival::Message(Message::Ended { bytes }) => progress.ended(bytes),
             Arrival::Message(Message::Failed(error)) => {
+                progress.failed(&error);
                 sink.failed(error);
                 progress.handed_on(1);
             }

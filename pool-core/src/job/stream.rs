@@ -48,28 +48,33 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// [`Cause::Cancelled`](crate::error::Cause::Cancelled).
     #[must_use]
     pub fn results(self, ordered: bool) -> ResultStream<F, I, F::Output> {
-        self.one_by_one(true, |_, value| value, Arrivals::new(ordered).noting())
+        let form = if ordered { "imap_results" } else { "imap_unordered_results" };
+        self.one_by_one(form, true, |_, value| value, Arrivals::new(ordered).noting())
     }
 
     /// One result per item, in order of arrival, each value with its item's position in the input;
     /// otherwise as [`Job::results`].
     #[must_use]
     pub fn results_indexed(self) -> ResultStream<F, I, (u64, F::Output)> {
-        self.one_by_one(true, |index, value| (index, value), Arrivals::new(false).noting())
+        let (form, arrivals) = ("imap_unordered_results", Arrivals::new(false).noting());
+        self.one_by_one(form, true, |index, value| (index, value), arrivals)
     }
 
     /// The values, in input order or in order of arrival, up to the first failure of any kind.
     #[must_use]
     pub fn stream(self, ordered: bool) -> ResultStream<F, I, F::Output> {
-        self.one_by_one(false, |_, value| value, Arrivals::new(ordered))
+        let form = if ordered { "imap" } else { "imap_unordered" };
+        self.one_by_one(form, false, |_, value| value, Arrivals::new(ordered))
     }
 
     fn one_by_one<V>(
         mut self,
+        form: &'static str,
         goes_on: bool,
         make: fn(u64, F::Output) -> V,
         arrivals: Arrivals<Result<V, TaskError>>,
     ) -> ResultStream<F, I, V> {
+        self.call_it(form);
         self.progress().yield_one_by_one();
         ResultStream {
             job: Some(Box::new(self)),
@@ -135,7 +140,10 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
                 return Poll::Ready(self.rest.pop_front().map(|result| Ok(result?)));
             };
             if let Some(result) = self.ready.pop_front() {
-                if result.is_err() && !self.goes_on {
+                if let Err(error) = &result
+                    && !self.goes_on
+                {
+                    job.progress().watch().stopped(error);
                     return Poll::Ready(Some(result.map_err(Error::from)));
                 }
                 job.progress().yielded(1);

@@ -17,9 +17,11 @@ use super::{
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
+    calls::UnderWay,
     engine::Awaited,
     error::{Error, TaskError},
     ids::{ItemIndex, WorkerId},
+    mutex::lock,
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
@@ -133,7 +135,8 @@ impl<F: Form> ThreadTransport<F> {
             && let Some(item) = items.next()
         {
             let index = first.after(thread_items.len());
-            thread_items.push(F::pack(item).map_err(|_| Error::Encode { index: index.number() })?);
+            let packed = F::pack(item);
+            thread_items.push(packed.map_err(|fault| Error::unencodable(index.number(), fault))?);
         }
         self.send_items(thread_items)
     }
@@ -207,6 +210,13 @@ impl<F: Form> ThreadTransport<F> {
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
         unpack(self.job.take_rest(), &mut self.arrived);
+    }
+
+    /// The number by which insights know the call, and what looks at what workers have in hand.
+    pub(super) fn look(&self) -> (u64, Box<dyn Fn() -> UnderWay + Send>) {
+        let board = self.raw.control.step_board();
+        let look = move || UnderWay { finished: 0, steps: lock(&board).clone() };
+        (self.raw.control.job_number(), Box::new(look))
     }
 
     /// How many items were pulled from the input.

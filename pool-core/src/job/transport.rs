@@ -16,6 +16,7 @@ use super::{
     transfer::{Arrival, Cut, Sent},
 };
 use crate::{
+    calls::UnderWay,
     engine::{Awaited, JobId, MeasureResults, measure_results},
     error::Error,
     reentrancy::{InCall, Inside, is_inside},
@@ -253,6 +254,15 @@ impl<F: Form> Transport<F> {
             Self::Processes(transport) => transport.raw.backend(),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.backend(),
+        }
+    }
+
+    /// The number by which insights know the call, and what looks at what workers have in hand.
+    pub(super) fn look(&self) -> (u64, Box<dyn Fn() -> UnderWay + Send>) {
+        match self {
+            Self::Processes(transport) => transport.raw.look(),
+            #[cfg(feature = "threads")]
+            Self::Threads(transport) => transport.look(),
         }
     }
 

@@ -8,8 +8,10 @@ use super::{
     collector::{Collector, Keep},
     reorder::Arrivals,
     run::Job,
+    watch::Explained,
 };
 use crate::{
+    calls::Outcome,
     error::{Error, TaskError},
     ids::ItemIndex,
     reentrancy::{InCall, Inside},
@@ -67,6 +69,16 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
     }
 }
 
+impl<E> Explained for TryError<E> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            // An `E` need not have a text.
+            Self::Task { index, .. } => Outcome::Failed(format!("item {index} returned an error")),
+            Self::Pool(error) => error.outcome(),
+        }
+    }
+}
+
 /// Keeps the values of tasks that return a `Result`; the first failure of any kind ends the job.
 pub(super) struct TryValues;
 
@@ -106,6 +118,7 @@ where
     fn try_collect_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
+        self.call_it("try_map");
         let mut sink = Collector::new(TryValues, Arrivals::new(ordered));
         sink.arrivals.expect(self.known_len());
         self.run_to_end(&mut sink)?;

@@ -40,7 +40,7 @@ pub(crate) use fds::{
 pub(crate) use fork_to_subreaper::fork_adopted;
 pub(crate) use kept_fd::{FileId, KeptFd};
 pub(crate) use orphans::{kill_children, kill_orphans};
-pub(crate) use own_fds::{Listed, forget_number, list, own_descriptors, unlist};
+pub(crate) use own_fds::{Listed, forget_number, list, list_made, own_descriptors, unlist};
 pub(crate) use parent_death::{
     arm_parent_death, become_subreaper, end_with_writer, has_ended, inherits_orphans, is_child_of,
     pidfd_open,
@@ -52,6 +52,8 @@ pub(crate) use procfs::{
     set_process_name,
 };
 pub(crate) use signals::{ENDING, unblock_signals};
+#[cfg(feature = "progress")]
+pub(crate) use sys::columns;
 pub(crate) use sys::{
     Disposition, Reaped, bytes_in_pipe, errno_of, flush_c_output, flush_output, has_one_thread,
     process_id, reap_any, try_flush_c_output, unbuffer_c_output,

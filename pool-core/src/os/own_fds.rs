@@ -23,6 +23,14 @@ pub(crate) fn list(fd: BorrowedFd<'_>) {
     listed().push((fd.as_raw_fd(), FileId::of(fd)));
 }
 
+/// Lists the descriptor that `make` makes. No process of a pool is forked between the two steps.
+pub(crate) fn list_made<T: AsFd>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut listed = listed();
+    let made = make()?;
+    listed.push((made.as_fd().as_raw_fd(), FileId::of(made.as_fd())));
+    Ok(made)
+}
+
 /// Takes the number of a fresh descriptor off the list: the program has closed the descriptor that
 /// was listed with it, and its owner does not know.
 pub(crate) fn forget_number(fd: BorrowedFd<'_>) {

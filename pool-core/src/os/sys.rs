@@ -56,6 +56,15 @@ pub(crate) fn close(fd: RawFd) {
     unsafe { libc::syscall(libc::SYS_close, fd) };
 }
 
+/// The columns of a terminal, if it tells them.
+#[cfg(feature = "progress")]
+pub(crate) fn columns(terminal: BorrowedFd<'_>) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the system call writes no more than a `winsize`, which outlives it.
+    let code = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (code == 0 && size.ws_col > 0).then_some(size.ws_col)
+}
+
 /// Whether `fd` is the number of an open descriptor.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: a plain system call with integers, valid for any number.

@@ -1,8 +1,12 @@
 //! What the user's function is told: a piece of the output of a worker.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{self, IsTerminal},
+};
 
-use crate::ids::WorkerId;
+use crate::{ids::WorkerId, progress};
 
 /// Which stream of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,11 +88,23 @@ impl OutputEvent {
     }
 
     /// Prints it to the same stream of this process, by `print!` or `eprint!`: what `cargo test`
-    /// captures of a test.
+    /// captures of a test. It tears no progress bar: while there are bars, a piece that is printed
+    /// to a terminal ends its line.
     pub fn print(&self) {
+        let mut text = self.text();
+        if !text.ends_with('\n') && progress::has_bars() && self.is_to_terminal() {
+            text.to_mut().push('\n');
+        }
+        progress::suspend(|| match self.stream {
+            Stream::Stdout => print!("{text}"),
+            Stream::Stderr => eprint!("{text}"),
+        });
+    }
+
+    fn is_to_terminal(&self) -> bool {
         match self.stream {
-            Stream::Stdout => print!("{}", self.text()),
-            Stream::Stderr => eprint!("{}", self.text()),
+            Stream::Stdout => io::stdout().is_terminal(),
+            Stream::Stderr => io::stderr().is_terminal(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{Pool, portable_transport};
 use crate::{
+    calls::Function,
     compact::Compact,
     engine::Pace,
     error::Error,
@@ -100,7 +101,7 @@ impl Pool {
         options: &JobOptions,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
-        if options.cancel.is_some() {
+        if options.cancel.is_some() || options.progress.is_some() {
             return self.hand_in_with_token::<F>(item, function, options, room);
         }
         let options = match self.checked(options) {
@@ -142,7 +143,8 @@ impl Pool {
                 Err(error) => return Err(Unaccepted::Refused(Refused { item, error })),
             };
             let items = vec![item.into_inner()].into_iter();
-            let job = self.background_job(transport, items, &options, Pace::Background);
+            let mut job = self.background_job(transport, items, &options, Pace::Background);
+            job.call_it("apply_async");
             queue.submit_one(job, room)
         })
     }
@@ -168,7 +170,8 @@ impl Pool {
                 Err(error) => return Err(Unaccepted::Refused(Refused { item, error })),
             };
             let items = item.into_iter();
-            let job = self.background_job(transport, items, &options, Pace::Background);
+            let mut job = self.background_job(transport, items, &options, Pace::Background);
+            job.call_it("map_async");
             queue.submit_map(job).map_err(Unaccepted::Closed)
         })
     }
@@ -191,7 +194,8 @@ impl Pool {
         loop {
             let (queue, transport, options) =
                 self.background::<F>(function, &context, options, Opening::Lazy)?;
-            let job = self.background_job(transport, items, &options, Pace::Lazy);
+            let mut job = self.background_job(transport, items, &options, Pace::Lazy);
+            job.call_it("imap_stream");
             match queue.stream(job, take) {
                 Ok(stream) => return Ok(stream),
                 Err(back) => items = back,
@@ -208,7 +212,7 @@ impl Pool {
         options: &'o JobOptions,
         opening: Opening,
     ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
-        let options = self.checked(options)?;
+        let options = self.watched(self.checked(options)?, || Function::portable::<F>(function));
         let (queue, shared, backend, claim) = loop {
             let (queue, shared) = self.queue_for::<F>(opening != Opening::AtOnce)?;
             if let Some((backend, claim)) = queue.claim() {

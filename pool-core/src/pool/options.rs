@@ -16,6 +16,7 @@ use crate::{
     config::PoolConfig,
     error::{Error, full_text},
     hooks::{Bounds, Exits, WorkerLife},
+    insights::{Collection, InsightsOptions},
     job::check_limit,
     output::OutputOptions,
     shared::Shared,
@@ -66,6 +67,9 @@ pub struct PoolOptions {
     pub output: OutputOptions,
     /// Whether chunks go to the workers in turn, in calls that do not set that themselves.
     pub order_tasks: bool,
+    /// Whether the pool's calls are recorded, for [`Pool::calls`](crate::Pool::calls) and
+    /// [`watched_pools`](crate::watched_pools).
+    pub watched: bool,
     /// Whether tasks may not build pools.
     pub daemon: bool,
     /// Whether core dumps of workers and of this process contain shared objects.
@@ -75,6 +79,8 @@ pub struct PoolOptions {
     /// Which log records of workers come to this process's logger; `None`: none.
     #[cfg(feature = "capture-log")]
     pub capture_logs: Option<LogCapture>,
+    /// What is recorded of the workers; `None`: nothing.
+    pub insights: Option<InsightsOptions>,
     /// The serial number of the first worker, from 1 to 2^47: tests begin shortly before the names
     /// of workers are used again.
     #[doc(hidden)]
@@ -104,11 +110,13 @@ impl Default for PoolOptions {
             stack_size: None,
             output: OutputOptions::default(),
             order_tasks: false,
+            watched: false,
             daemon: true,
             dump_shared_memory: false,
             at_worker_start: Vec::new(),
             #[cfg(feature = "capture-log")]
             capture_logs: None,
+            insights: None,
             first_serial: 1,
             life: WorkerLife::plain(),
         }
@@ -194,6 +202,10 @@ impl PoolOptions {
             Some(capture) => Some(Arc::new(Capture::new(capture, method)?)),
             None => None,
         };
+        let insights = match &self.insights {
+            Some(options) => Some(Arc::new(Collection::new(options.clone(), n_jobs)?)),
+            None => None,
+        };
         let output = self.output.plan(method)?;
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -209,6 +221,7 @@ impl PoolOptions {
             first: self.at_worker_start.clone(),
             #[cfg(feature = "capture-log")]
             capture,
+            insights,
             shared_timeout: self.shared_timeout,
             life: self.life,
             bounds: Bounds {

@@ -2,6 +2,7 @@
 
 use super::Pool;
 use crate::{
+    calls::Function,
     config::PoolConfig,
     engine::Pace,
     error::Error,
@@ -37,7 +38,7 @@ impl Pool {
         G: Fn(A) -> R + Sync,
         I: Iterator<Item = A>,
     {
-        let options = &*self.checked(options)?;
+        let options = &*self.watched(self.checked(options)?, Function::closure::<G>);
         self.refuse_if_foreign()?;
         let method = self.plan.method;
         let (backend, shared, claim) = match method {
@@ -69,7 +70,9 @@ impl Pool {
             Transport::open(workers, call, closure, (), borrows, options, Opening::Waits)?
         };
         claim.release();
-        let result = Job::new(transport, items, options, self.plan.n_jobs, Pace::Call).values(true);
+        let mut job = Job::new(transport, items, options, self.plan.n_jobs, Pace::Call);
+        job.call_it("map_scoped");
+        let result = job.values(true);
         if let (Some(own), Ok(_)) = (own, &result) {
             // Stopped in order, since tasks may have waited at a barrier that outlives them.
             own.stop();

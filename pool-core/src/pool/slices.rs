@@ -10,6 +10,7 @@ use pool_shm::{Alone, Element, SharedArray};
 
 use super::Pool;
 use crate::{
+    calls::Function,
     engine::Pace,
     error::{Error, TaskError},
     job::{Borrows, Job, JobOptions, LeakFlag, Opening, Transport},
@@ -106,7 +107,8 @@ impl Pool {
         options: &JobOptions,
         collect: impl FnOnce(PartsJob<K, H, T, R>) -> Result<Vec<V>, Error>,
     ) -> Result<Vec<V>, Error> {
-        let options = &*self.checked(options)?;
+        let name = || Function::portable::<Sliced<K, H, T, R>>(function);
+        let options = &*self.watched(self.checked(options)?, name);
         if chunk_len == 0 {
             return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
         }

@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow, pthread_sigmask},
     unistd::{ForkResult, Pid, fork, pipe2},
 };
-use pool_ipc::{Encoder, Wire, WireFault};
+use pool_ipc::{Encoder, Wire};
 use pool_shm::SharedSegment;
 
 use super::handle::Process;
@@ -283,10 +283,7 @@ fn encode<A: Wire, R: Wire>(
 ) -> Result<Sent, Error> {
     start::check_fresh()?;
     let portable = Portable::new(function)?;
-    let failed = |fault| match fault {
-        WireFault::Segment(fault) => Error::Handle { index: Some(0), fault },
-        _ => Error::Encode { index: 0 },
-    };
+    let failed = |fault| Error::unencodable(0, fault);
     let mut encoder = Encoder::new();
     let bytes = encoder.to_bytes(&*argument).map_err(failed)?;
     let config_bytes = config.to_bytes(portable).map_err(|_| {

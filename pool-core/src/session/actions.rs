@@ -64,6 +64,7 @@ impl Session {
                     }
                     Action::Start { worker, incarnation, serial } => {
                         self.board.expect(worker.index(), serial);
+                        self.time_start(worker);
                         self.start(state, worker, incarnation);
                     }
                 }
@@ -97,8 +98,11 @@ impl Session {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let mut description = describe(chunk, &state.on_the_way);
-        if self.output.is_some() && !state.is_queue(chunk.job) {
+        let is_numbered = self.output.is_some() || self.insights.is_some();
+        if is_numbered && !state.is_queue(chunk.job) {
             description.first = Some(chunk.first.number());
+            let numbers = state.inboxes.get(chunk.job).filter(|_| self.insights.is_some());
+            description.call = numbers.map(|inbox| inbox.number);
         }
         let sleepers = self.board.publish(slot, &description);
         if chunk.goes_first {
@@ -239,6 +243,7 @@ impl Session {
     ) {
         let worker = state.engine.workers.worker_of(incarnation).unwrap_or(WorkerId::FIRST);
         let serial = state.engine.workers.serial_of(incarnation);
+        self.time_end(state, incarnation, libc::SIGKILL);
         let arena = Self::forget(state, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::read_from(&arena))
@@ -280,5 +285,6 @@ fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
             _ => on_the_way.manifest(context_offset),
         },
         first: None,
+        call: None,
     }
 }

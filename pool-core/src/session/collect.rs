@@ -196,6 +196,9 @@ impl Session {
         if let Some(capture) = &*self.output {
             capture.all_ended();
         }
+        if let Some(insights) = &self.insights {
+            insights.close();
+        }
         let gone = state.gone.clone();
         self.fail_all(state, &gone, |_| true);
     }

@@ -11,9 +11,11 @@ use super::{
     wait::ANYTHING,
 };
 use crate::{
+    calls::{UnderWay, WorkerSteps},
     cancel::CancelToken,
     engine::{Chunk, JobId},
     error::Error,
+    ids::next_call_number,
     reentrancy::{Inside, is_inside},
 };
 
@@ -131,6 +133,7 @@ impl Session {
             self.wake_driver();
         }
         let inbox = Inbox {
+            number: next_call_number(),
             messages,
             job_error: None,
             token,
@@ -155,6 +158,29 @@ impl Session {
     pub(super) fn start_missing(&self, state: &mut SessionState) {
         state.engine.start_missing(&mut state.actions);
         self.act(state);
+    }
+
+    /// The number of the job's call, by which insights know it.
+    pub(crate) fn call_number(&self, job: JobId) -> Option<u64> {
+        (!self.is_foreign()).then(|| self.lock().inboxes.get(job).map(|inbox| inbox.number))?
+    }
+
+    /// What workers have in hand of the job.
+    pub(crate) fn under_way(&self, job: JobId) -> UnderWay {
+        let mut all = UnderWay::default();
+        if self.is_foreign() {
+            return all;
+        }
+        let state = self.lock();
+        for (slot, _) in state.engine.published().filter(|(_, chunk)| chunk.job == job) {
+            let Some(now) = self.board.under_way(slot) else { continue };
+            all.finished += u64::from(now.finished);
+            let worker = state.engine.workers.worker_of(now.claimer);
+            if let (Some(worker), Some((done, total))) = (worker, now.steps) {
+                all.steps.push(WorkerSteps { worker: worker.number(), done, total });
+            }
+        }
+        all
     }
 
     /// Keeps a context's block for the job; answers with a number that no other context has.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pool_shm::{Mapping, Segment};
+use pool_shm::Mapping;
 
 #[cfg(feature = "capture-log")]
 use crate::capture::{Collecting, Places};
@@ -62,11 +62,6 @@ impl LogArea {
     #[cfg(not(feature = "capture-log"))]
     pub(super) fn end(&self) -> usize {
         self.board
-    }
-
-    /// Maps the board; with rings behind it, so that these take memory only where they are used.
-    pub(super) fn map(&self, board: &Segment) -> Result<Mapping, pool_shm::Error> {
-        if self.offset() == 0 { board.map() } else { board.map_unlocked() }
     }
 
     /// Begins to collect.

@@ -15,6 +15,7 @@
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
 //!   their job reads them; `segments.rs`: what handles keep alive; `buffers.rs`: buffers that jobs
 //!   leave to each other.
+//! * `insights_area.rs`: the memory of the times of workers.
 //! * `log_area.rs`: the memory of captured logs.
 //! * `cancel.rs`: cancel tokens; `kill.rs`: the workers of cancelled calls; `watch.rs`: stopped
 //!   processes; `drain.rs`: the end of a job whose tasks borrow.
@@ -31,6 +32,7 @@ mod end;
 mod futures;
 mod idle;
 mod idle_watch;
+mod insights_area;
 mod jobs;
 mod kill;
 mod log_area;

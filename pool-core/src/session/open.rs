@@ -27,6 +27,7 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     arenas::{OnTheWay, reservation},
     buffers::BufferPool,
+    insights_area::InsightsPlace,
     log_area::LogArea,
     state::{Phase, Session, SessionState, Watch},
 };
@@ -63,9 +64,13 @@ impl Session {
 
         let what = "mapping memory for the pool's task board";
         let log_area = LogArea::of(plan, shape.bytes());
-        let board = Segment::create("pool-board", log_area.end() as u64).or_resources(what)?;
-        let board_map = Arc::new(log_area.map(&board).or_resources(what)?);
+        let insights_area = InsightsPlace::behind(log_area.end(), plan.insights.as_deref());
+        let board = Segment::create("pool-board", insights_area.end() as u64).or_resources(what)?;
+        let sparse = insights_area.offset() > 0 || log_area.offset() > 0;
+        let board_map = if sparse { board.map_unlocked() } else { board.map() };
+        let board_map = Arc::new(board_map.or_resources(what)?);
         board_map.dont_fork().or_resources(what)?;
+        let insights = insights_area.open(&board_map);
         let log_capture = log_area.open(plan, &board_map)?;
 
         let what = "mapping memory for the pool's items";
@@ -96,10 +101,12 @@ impl Session {
                 arena_limit,
                 spin,
                 first: plan.first_offsets()?,
+                describers: plan.describer_offsets()?,
                 shared: shared.config(plan.shared_timeout)?,
                 life: plan.life.config()?,
                 bounds: plan.bounds,
                 log_area: log_area.offset(),
+                insights_area: insights_area.offset(),
                 output: plan.output.config,
                 descriptors: DescriptorLimit::default(),
             },
@@ -177,6 +184,7 @@ impl Session {
             answered: Condvar::new(),
             vacant: Condvar::new(),
             log_capture,
+            insights,
             output: ManuallyDrop::new(capture),
             board: Board::new(board_map, shape),
             link: ManuallyDrop::new(link),

@@ -34,6 +34,7 @@ use crate::{
     error::{Error, LateOutput, WorkerStage},
     hooks::{Bounds, Exits},
     ids::{ItemIndex, WorkerId},
+    insights::OpenArea,
     mutex::lock,
     os::KeptFd,
     output::Capture,
@@ -63,6 +64,8 @@ pub(crate) struct Session {
     pub(super) vacant: Condvar,
     /// What brings the logs of the workers here.
     pub(super) log_capture: LogCapture,
+    /// The times of the workers.
+    pub(super) insights: Option<OpenArea>,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's wake counter: an event counter that workers write to.
@@ -191,6 +194,8 @@ impl Phase {
 
 #[derive(Debug)]
 pub(super) struct Inbox {
+    /// The number of its call in this process.
+    pub(super) number: u64,
     pub(super) messages: VecDeque<Message>,
     /// The error that ended the job.
     pub(super) job_error: Option<Error>,

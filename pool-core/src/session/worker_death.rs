@@ -28,6 +28,7 @@ impl Session {
         let cause = self.cause_of_death(state, incarnation, status, peak);
         self.collect(state);
         self.log_capture.worker_ended();
+        self.time_end(state, incarnation, raw);
         // Asked before its chunks are freed and its place is filled again.
         let killed = self.take_kill(state, incarnation);
         let killed_in_init = status.signal().is_some() && self.was_in_init(state, incarnation);

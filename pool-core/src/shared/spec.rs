@@ -37,7 +37,7 @@ impl From<WireFault> for Fault {
     fn from(fault: WireFault) -> Self {
         match fault {
             WireFault::Segment(fault) => fault.into(),
-            _ => Self::Task(FailureKind::Undecodable),
+            fault => Self::Task(FailureKind::of_item(fault)),
         }
     }
 }

@@ -64,16 +64,22 @@ pub fn with_room<A, R, T>(act: impl FnOnce() -> T) -> T {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! move_with_room {
-    (<$item:ty, $result:ty>($from:expr => $value:ident) => $call:expr) => {
+    // `$beside` is evaluated when the value has been moved: a call before that would cost a copy.
+    (<$item:ty, $result:ty>($from:expr => $value:ident $(; $name:ident = $beside:expr)?)
+        => $call:expr) => {
         if const { $crate::is_large::<$item, $result>() } {
             let mut place = Some($from);
+            $(let $name = $beside;)?
             $crate::with_room::<$item, $result, _>(|| {
                 let $value = place.take().expect("it is taken once");
                 $call
             })
         } else {
             match $from {
-                $value => $call,
+                $value => {
+                    $(let $name = $beside;)?
+                    $call
+                }
             }
         }
     };

@@ -48,6 +48,13 @@ pub trait Form: sealed::Sealed {
     #[doc(hidden)]
     fn pack(item: Self::Item) -> Result<Self::ThreadItem, WireFault>;
 
+    /// The text of an item on its way to a worker thread, by the function that makes that of items;
+    /// `None` where the item is encoded, or left out.
+    #[doc(hidden)]
+    fn text_of(_: &Self::ThreadItem, _: fn(&Self::Item) -> String) -> Option<String> {
+        None
+    }
+
     /// Runs the function in a worker thread.
     #[doc(hidden)]
     fn call_thread_item(
@@ -92,6 +99,7 @@ pub struct Surroundings<'a> {
     pub(crate) shared: &'a (dyn Any + Send + Sync),
     pub(crate) state: &'a mut dyn Any,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
+    pub(crate) report: &'a dyn Fn(u64, u64),
     pub(crate) decoder: &'a mut Decoder,
     pub(crate) context: &'a mut ContextCell,
 }
@@ -99,8 +107,9 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// The parts: what a task may see of its worker, the decoder, and the context's cell.
     pub(super) fn split(&mut self) -> (WorkerAccess<'_>, &mut Decoder, &mut ContextCell) {
-        let Self { worker, shared, state, cancelled, decoder, context } = self;
-        let access = WorkerAccess { worker: *worker, shared: *shared, state: *state, cancelled };
+        let Self { worker, shared, state, cancelled, report, decoder, context } = self;
+        let (worker, shared, state) = (*worker, *shared, &mut **state);
+        let access = WorkerAccess { worker, shared, state, cancelled, report };
         (access, decoder, context)
     }
 }
@@ -113,6 +122,7 @@ pub struct WorkerAccess<'a> {
     shared: &'a (dyn Any + Send + Sync),
     state: &'a mut dyn Any,
     cancelled: &'a dyn Fn() -> bool,
+    report: &'a dyn Fn(u64, u64),
 }
 
 impl WorkerAccess<'_> {
@@ -122,6 +132,6 @@ impl WorkerAccess<'_> {
         let state = self.state.downcast_mut::<W>();
         let state =
             state.expect("the pool's workers keep what the job says that its function takes");
-        Worker::new(shared, state, self.worker, self.cancelled)
+        Worker::new(shared, state, self.worker, (self.cancelled, self.report))
     }
 }

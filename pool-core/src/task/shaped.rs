@@ -26,6 +26,12 @@ pub trait FromItem: Argument {
     #[doc(hidden)]
     fn pack<A: Wire>(item: A) -> Result<Self::ThreadItem<A>, WireFault>;
 
+    /// The text of an item on its way to a worker thread, if it has one.
+    #[doc(hidden)]
+    fn text_of<A: Wire>(_: &Self::ThreadItem<A>, _: fn(&A) -> String) -> Option<String> {
+        None
+    }
+
     /// Hands the argument to `run`, in a worker thread.
     #[doc(hidden)]
     fn unpack<A: Wire, T>(item: Self::ThreadItem<A>, run: impl FnOnce(Self::Arg<'_, A>) -> T) -> T;
@@ -41,6 +47,10 @@ pub trait FromItem: Argument {
 
 impl FromItem for Owned {
     type ThreadItem<A: Wire> = A;
+
+    fn text_of<A: Wire>(item: &A, text_of: fn(&A) -> String) -> Option<String> {
+        Some(text_of(item))
+    }
 
     fn pack<A: Wire>(item: A) -> Result<A, WireFault> {
         Ok(item)
@@ -142,6 +152,10 @@ impl<K: FromItem, H: Shape<K>, A: Wire, R: Wire> Form for Shaped<K, H, A, R> {
 
     fn pack(item: A) -> Result<K::ThreadItem<A>, WireFault> {
         K::pack(item)
+    }
+
+    fn text_of(item: &K::ThreadItem<A>, text_of: fn(&A) -> String) -> Option<String> {
+        K::text_of(item, text_of)
     }
 
     #[inline]

@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     hooks::Exits,
     ids::WorkerId,
+    insights::OpenArea,
     mutex::lock,
     reentrancy::{Inside, is_inside},
 };
@@ -73,6 +74,8 @@ pub(crate) struct ThreadBackend {
     /// How long `worker_init` may take.
     pub(super) init_limit: Option<Duration>,
     pub(super) exiting: Arc<Exiting>,
+    /// The times of the threads.
+    pub(super) insights: Option<OpenArea>,
     pub(super) mark: Arc<ForkMark>,
 }
 

@@ -140,9 +140,13 @@ impl<F: Form> Items for ChunkItems<F> {
     fn run_items(&mut self, surroundings: &mut Surroundings<'_>, leaving: &mut Leaving<'_>) {
         let context = self.context.as_ref().expect("the chunk has not ended");
         self.values.reserve_exact(self.thread_items.len());
+        let text_of = leaving.text_function::<F::Item>();
         while leaving.goes_on()
             && let Some(thread_item) = self.thread_items.next()
         {
+            if let Some(text_of) = text_of {
+                leaving.set_text(|| F::text_of(&thread_item, text_of));
+            }
             let value = F::call_thread_item(self.function, context, surroundings, thread_item);
             // A task that may have seen that its call was cancelled counts as unfinished.
             if leaving.is_revoked() {

@@ -21,9 +21,10 @@ use super::{
     worker::{Failed, ThreadWorker},
 };
 use crate::{
+    calls::WorkerSteps,
     cancel::{CancelToken, WakeCounter, sleep_for},
     error::{Cause, Error, Stage},
-    ids::{ItemIndex, WorkerId},
+    ids::{ItemIndex, WorkerId, next_call_number},
     mutex::lock,
     shared::SharedValue,
 };
@@ -44,6 +45,8 @@ pub(super) struct Shared {
 
 /// The part of a job that has no types of the user.
 pub(crate) struct Control {
+    /// The number of its call in this process.
+    pub(super) number: u64,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
     pub(super) cancelled: AtomicBool,
@@ -62,6 +65,35 @@ pub(crate) struct Control {
     pub(super) notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(super) mark: Arc<ForkMark>,
     pub(super) busy: Arc<Busy>,
+    /// The steps that items have reported; `None` unless the call is recorded.
+    pub(super) steps: OnceLock<Arc<StepBoard>>,
+}
+
+/// The steps of the items in hand, by worker.
+pub(crate) type StepBoard = Mutex<Vec<WorkerSteps>>;
+
+/// Notes the steps of a worker's item.
+#[cold]
+fn note_steps(board: &StepBoard, worker: u32, steps: Option<(u64, u64)>) {
+    // The end is noted, unless a fork has left the lock taken; of what is reported, the next one is
+    // as good.
+    let tries = if steps.is_some() { 1 } else { 1000 };
+    let free = (0..tries).find_map(|_| {
+        board.try_lock().ok().or_else(|| {
+            std::thread::yield_now();
+            None
+        })
+    });
+    let Some(mut board) = free else { return };
+    let known = board.iter().position(|of| of.worker == worker);
+    match (known, steps) {
+        (Some(at), Some((done, total))) => board[at] = WorkerSteps { worker, done, total },
+        (Some(at), None) => {
+            board.remove(at);
+        }
+        (None, Some((done, total))) => board.push(WorkerSteps { worker, done, total }),
+        (None, None) => {}
+    }
 }
 
 /// A sleep that a cancel token ends, also from a signal handler, which cannot notify a condition
@@ -125,6 +157,25 @@ impl Flow {
 }
 
 impl Control {
+    /// The number of the job, which no other job of this process has.
+    pub(crate) fn job_number(&self) -> u64 {
+        self.number
+    }
+
+    /// Notes what the item in hand of the worker has reported; `None`: it has ended. Where another
+    /// thread looks just then, nothing is noted, so that no task waits.
+    #[inline]
+    pub(super) fn report(&self, worker: WorkerId, steps: Option<(u64, u64)>) {
+        if let Some(board) = self.steps.get() {
+            note_steps(board, worker.number(), steps);
+        }
+    }
+
+    /// The steps that items report from now on.
+    pub(crate) fn step_board(&self) -> Arc<StepBoard> {
+        self.steps.get_or_init(Arc::default).clone()
+    }
+
     pub(super) fn open(
         shared: Shared,
         token: Option<CancelToken>,
@@ -137,6 +188,7 @@ impl Control {
             None => None,
         };
         Ok(Self {
+            number: next_call_number(),
             flow: Mutex::default(),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
@@ -148,6 +200,7 @@ impl Control {
             watch,
             notice: OnceLock::new(),
             mark,
+            steps: OnceLock::new(),
             busy,
         })
     }

@@ -1,6 +1,7 @@
 //! Runs the items of one chunk in a thread, one after the other, whatever their types.
 
 use std::{
+    cell::Cell,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
@@ -13,11 +14,12 @@ use super::{
     control::Control,
     job::{CallValues, Lends},
     work_queue::Handback,
-    worker::ThreadWorker,
+    worker::{Insights, ThreadWorker},
 };
 use crate::{
     error::Cause,
     ids::{ItemIndex, WorkerId},
+    insights::{Describer, TextOf, text_function},
     panic::{in_task, take_panic},
     shared,
     task::{ContextCell, Surroundings, TimeSlice},
@@ -73,13 +75,65 @@ pub(super) struct Leaving<'c> {
     tasks: u64,
     /// It leaves them since something else waits.
     leaves: bool,
+    /// How many items have begun, and the next one before which a time is taken.
+    begun: usize,
+    timed: usize,
+    insights: Insights<'c>,
+    describers: &'c [Describer],
 }
 
 impl Leaving<'_> {
     /// Whether a further item may begin.
     #[inline]
-    pub(super) fn goes_on(&self) -> bool {
-        !self.control.is_foreign() && !self.control.is_cancelled()
+    pub(super) fn goes_on(&mut self) -> bool {
+        if self.control.is_foreign() || self.control.is_cancelled() {
+            return false;
+        }
+        if self.begun >= self.timed {
+            self.take_time();
+        }
+        self.begun += 1;
+        true
+    }
+
+    /// How items of this type are shown among the longest tasks, if they are.
+    pub(super) fn text_function<A: 'static>(&self) -> Option<TextOf<A>> {
+        self.insights.as_ref().and_then(|_| text_function(self.describers))
+    }
+
+    /// Notes the text of the item that is about to run.
+    #[cold]
+    pub(super) fn set_text(&mut self, text_of: impl FnOnce() -> Option<String>) {
+        // A `Debug` that panics is no failure of the task.
+        let text = catch_unwind(AssertUnwindSafe(text_of)).unwrap_or_else(|payload| {
+            take_panic(payload);
+            None
+        });
+        if let Some(insights) = &mut self.insights {
+            insights.set_text(text);
+        }
+    }
+
+    fn take_time(&mut self) {
+        if let Some(insights) = &mut self.insights {
+            insights.at_item(self.begun);
+            self.timed = insights.due();
+        }
+    }
+
+    /// Takes times of a part of the chunk.
+    fn begin_part(&mut self, first: ItemIndex, items: usize) {
+        if let Some(insights) = &mut self.insights {
+            let numbers = (Some(self.control.number), Some(first.number()));
+            insights.begin_chunk(numbers, (items, 0));
+            (self.begun, self.timed) = (0, 0);
+        }
+    }
+
+    fn end_part(&mut self, done: usize) {
+        if let Some(insights) = &mut self.insights {
+            insights.end_chunk(done);
+        }
     }
 
     /// Whether the token of the call was pulled.
@@ -151,13 +205,19 @@ impl Run {
         self.begun = deadline.is_some();
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
+        let reports = Cell::new(false);
+        let report = |done, total| {
+            reports.set(true);
+            control.report(worker, Some((done, total)));
+        };
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
-        let (state, handback) = thread_worker.state_and_handback();
+        let (state, handback, insights, describers) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
             worker: worker.number(),
             shared: shared::seen(shared),
             state,
             cancelled: &cancelled,
+            report: &report,
             decoder: &mut decoder,
             context: &mut cell,
         };
@@ -170,16 +230,22 @@ impl Run {
             may_leave: !self.is_targeted,
             tasks: 0,
             leaves: false,
+            begun: 0,
+            timed: usize::MAX,
+            insights,
+            describers,
         };
         loop {
             let first = self.first.after(count - items.left());
             leaving.leaves = false;
+            leaving.begin_part(first, items.left());
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| items.run_items(&mut surroundings, &mut leaving)))
             });
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let failed = failure.is_some();
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            leaving.end_part(items.done());
             leaving.tasks += items.done() as u64 + u64::from(failed);
             let leaves = leaving.leaves || failed && leaving.is_due(0, items.left());
             let goes_on = (failed || leaves) && items.left() > 0;
@@ -193,6 +259,9 @@ impl Run {
                 break;
             }
             started = Instant::now();
+        }
+        if reports.get() {
+            control.report(worker, None);
         }
         self.end_items(control);
         (begins && !control.is_foreign()).then_some(leaving.tasks)

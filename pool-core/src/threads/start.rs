@@ -28,6 +28,7 @@ use crate::{
     error::{Error, OrResources},
     hooks::become_daemon_thread,
     ids::WorkerId,
+    insights::{InsightsArea, RowWriter},
     mutex::lock,
     os,
     panic::{end_quietly, in_task, learn_locations, take_panic},
@@ -67,6 +68,9 @@ impl ThreadBackend {
             spin: LONGER_SPIN * os::spin_rounds(plan.n_jobs),
             init_limit: plan.bounds.init,
             exiting: Arc::new(Exiting::new(plan.n_jobs, plan.bounds.exit)),
+            insights: plan.insights.as_ref().map(|collection| {
+                collection.open(InsightsArea::in_this_process(collection.shape()))
+            }),
             mark,
         };
         let (failed, failures) = unbounded();
@@ -76,6 +80,10 @@ impl ThreadBackend {
             let (plan, end, exiting) = (plan.clone(), backend.end.clone(), backend.exiting.clone());
             let (senders, busy) = (backend.work_queue.clone(), backend.busy.clone());
             let stack = stack::size(plan.bounds.stack);
+            let insights = backend.insights.as_ref().and_then(|insights| {
+                insights.area().worker_ordered(id.index());
+                RowWriter::new(insights.area().clone(), id.index(), std::process::id())
+            });
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .stack_size(stack)
@@ -94,6 +102,10 @@ impl ThreadBackend {
                     drop(failed);
                     let handback = work_queue.handback(senders, busy);
                     let mut thread_worker = ThreadWorker::new(id, &plan, exiting.clone(), handback);
+                    thread_worker.insights = insights;
+                    if let Some(insights) = &mut thread_worker.insights {
+                        insights.ready();
+                    }
                     work(work_queue, number, &mark, &mut thread_worker);
                     let _inside = InCall::enter(number, Inside::Task);
                     thread_worker.leave(end.load(Ordering::SeqCst) == ORDERLY);
@@ -102,6 +114,9 @@ impl ThreadBackend {
                 Ok(thread) => lock(&backend.threads).push(thread),
                 // Threads that the system refuses are missing, as with processes.
                 Err(error) if id > WorkerId::FIRST => {
+                    if let Some(insights) = &backend.insights {
+                        insights.area().worker_ended(id.index(), libc::SIGKILL, None);
+                    }
                     backend.missing = Some((id, stack::refusal(STARTING, error, stack)));
                     break;
                 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_ipc::{Encoder, WireFault};
+use pool_ipc::Encoder;
 
 use super::{
     exiting::{Exiting, Left},
@@ -20,9 +20,10 @@ use super::{
 use crate::{
     config::PoolConfig,
     deferred_log::Entry,
-    error::{Cause, Stage},
+    error::{Cause, FailureKind, Stage},
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
     ids::WorkerId,
+    insights::{Describer, RowWriter},
     panic::{drop_quietly, in_task, take_panic},
     shared::{SharedValue, seen},
 };
@@ -43,10 +44,17 @@ pub(crate) struct ThreadWorker {
     again: bool,
     state: State,
     handback: WorkHandback,
+    /// Writes the times of this worker, if they are recorded.
+    pub(crate) insights: Option<RowWriter>,
+    /// Which arguments have texts.
+    describers: Vec<Describer>,
 }
 
 /// Gives the rest of a chunk back, for other threads.
 type WorkHandback = Handback<Box<dyn FnOnce(&mut ThreadWorker) + Send>>;
+
+/// What takes times, where they are recorded.
+pub(super) type Insights<'w> = Option<&'w mut RowWriter>;
 
 /// Why a life could not begin or end, and which of the two.
 pub(super) type Failed = (Stage, Cause);
@@ -73,6 +81,11 @@ impl ThreadWorker {
             again: false,
             state: Box::new(()),
             handback,
+            insights: None,
+            describers: {
+                let all = plan.insights.iter().flat_map(|insights| insights.describers());
+                all.map(|make| make()).collect()
+            },
         }
     }
 
@@ -97,7 +110,13 @@ impl ThreadWorker {
             let deadline = self.init_limit.and_then(|limit| Instant::now().checked_add(limit));
             let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
             let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
+            if let Some(insights) = &mut self.insights {
+                insights.begin_init();
+            }
             let made = run(&mut || self.state = init.call(around));
+            if let Some(insights) = &mut self.insights {
+                insights.end_init();
+            }
             made.map_err(|kind| (Stage::Init, kind.into()))?;
             // The waiting caller may not have looked yet.
             if let Some(limit) = self.init_limit.filter(|_| overdue()) {
@@ -115,9 +134,12 @@ impl ThreadWorker {
         &mut *self.state
     }
 
-    /// The worker's state, for tasks, and the way to give the rest of a chunk back.
-    pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &WorkHandback) {
-        (&mut *self.state, &self.handback)
+    /// The worker's state, for tasks, the way to give the rest of a chunk back, and what takes
+    /// times.
+    pub(super) fn state_and_handback(
+        &mut self,
+    ) -> (&mut dyn Any, &WorkHandback, Insights<'_>, &[Describer]) {
+        (&mut *self.state, &self.handback, self.insights.as_mut(), &self.describers)
     }
 
     /// Counts tasks; ends this life if those were its last. `clocked` is called with the deadline
@@ -125,7 +147,13 @@ impl ThreadWorker {
     pub(super) fn ran(&mut self, tasks: u64, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         self.tasks += tasks;
         match self.life.span {
-            Some(span) if self.tasks >= span.get() => self.end(clocked),
+            Some(span) if self.tasks >= span.get() => {
+                let ended = self.end(clocked);
+                if let Some(insights) = &mut self.insights {
+                    insights.begin_next_life();
+                }
+                ended
+            }
             _ => Ok(()),
         }
     }
@@ -140,6 +168,9 @@ impl ThreadWorker {
     /// Ends the life of a worker that had tasks.
     fn end(&mut self, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         let Some(shared) = self.began.take() else { return Ok(()) };
+        if let Some(insights) = &mut self.insights {
+            insights.begin_exit();
+        }
         let ended = self.leave_behind(shared.as_ref(), clocked);
         // This may be the last reference to it.
         drop_quietly(shared);
@@ -188,21 +219,27 @@ impl ThreadWorker {
                 }
                 Ok(())
             }
-            Ok(Some(Err(WireFault::Segment(fault)))) => failed(Cause::Handle(fault)),
-            Ok(Some(Err(_))) => failed(Cause::BadResult),
+            Ok(Some(Err(fault))) => failed(FailureKind::of_result(fault).into()),
             Err(panic) => failed(take_panic(panic).into()),
         }
     }
 
     /// Ends the thread's last life: `orderly` by its exit function, otherwise only by drops.
     pub(super) fn leave(mut self, orderly: bool) {
+        let mut insights = self.insights.take();
         if orderly {
+            if let Some(insights) = &mut insights {
+                insights.begin_exit();
+            }
             if let Err((_, cause)) = self.end(&mut |_| ()) {
                 self.exits.fail(self.id, cause);
             }
         } else {
             drop_quietly(self.state);
             drop_quietly(self.began);
+        }
+        if let Some(insights) = &mut insights {
+            insights.gone();
         }
     }
 }

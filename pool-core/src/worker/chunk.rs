@@ -19,13 +19,14 @@ use super::{
     function_pointer::function_at,
     item_batch::{
         ItemBatch, begin_item, check_cancelled, check_late, end_if_forked, end_item, is_to_end,
-        overdue,
+        overdue, report,
     },
     results::{Results, Stop},
     runtime::WorkerRuntime,
 };
 use crate::{
     error::FailureKind,
+    insights::text_function,
     panic::{self, take_panic},
     task::{Form, ItemAt, Surroundings, TimeSlice},
 };
@@ -42,6 +43,8 @@ pub(crate) struct ChunkRun<'d> {
     pub(crate) failure: Option<FailureKind>,
     /// How many items were begun.
     pub(crate) tasks: u32,
+    /// How many of them have a result.
+    pub(crate) done: u32,
 }
 
 /// Runs the chunk of `run` with the function at `function`.
@@ -63,6 +66,9 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         catch_unwind(AssertUnwindSafe(|| run_items::<F>(function, run, &mut results)))
     });
     let late = run.items_ended(&outcome, results.done());
+    if run.describes() {
+        describe_items::<F>(run);
+    }
     results.finish(run.runtime, run.claim);
     run.chunk_ended(outcome, late);
 }
@@ -106,6 +112,7 @@ fn run_items<F: Form>(
             shared: runtime.shared,
             state: &mut *runtime.state,
             cancelled: &|| is_to_end(&marks, claimer, mark, what),
+            report: &|done, total| report(&marks, mark, (done, total)),
             decoder: &mut runtime.decoder,
             context: &mut runtime.context,
         };
@@ -123,7 +130,46 @@ fn run_items<F: Form>(
     Ok(())
 }
 
+/// Adds the texts of items to the longest tasks, where the type of the items has texts. The items
+/// are still there: their chunk has not ended.
+#[cold]
+fn describe_items<F: Form>(run: &mut ChunkRun<'_>) {
+    let runtime = &mut *run.runtime;
+    let Some(text_of) = text_function::<F::Item>(&runtime.describers) else { return };
+    let Some(insights) = &mut runtime.insights else { return };
+    insights.end_items();
+    let long: Vec<_> = insights.long_items().collect();
+    if long.is_empty() {
+        return;
+    }
+    let Ok(batch) = ItemBatch::find(runtime, &run.what) else { return };
+    // SAFETY: as for the items of `run_items`.
+    let reader =
+        unsafe { BatchReader::<F::Item>::new(batch.base, batch.room, run.what.capacity as usize) };
+    for index in long {
+        let at = run.what.start as usize + index;
+        let text = panic::in_task(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let item = reader.decode(at, &mut runtime.decoder).ok()?;
+                Some(text_of(&item))
+            }))
+        });
+        end_if_forked(&runtime.mark);
+        match (text, &mut runtime.insights) {
+            (Ok(Some(text)), Some(insights)) => insights.describe(index, &text),
+            (Err(payload), _) => drop(take_panic(payload)),
+            _ => {}
+        }
+    }
+}
+
 impl ChunkRun<'_> {
+    /// Whether items of some types have texts.
+    #[inline]
+    fn describes(&self) -> bool {
+        !self.runtime.describers.is_empty()
+    }
+
     /// Counts the items, of which `done` have a result; returns whether the last one was late.
     #[inline]
     fn items_ended(&mut self, outcome: &Outcome, done: usize) -> bool {
@@ -132,6 +178,7 @@ impl ChunkRun<'_> {
         let late = self.what.limit > 0 && self.runtime.stop_clock();
         let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
         self.tasks = (done + usize::from(failed)) as u32;
+        self.done = done as u32;
         late
     }
 

@@ -22,11 +22,15 @@ pub(crate) struct WorkerConfig {
     pub(crate) spin: u32,
     /// Functions that the user wants called first, by their offsets in the image.
     pub(crate) first: Vec<u64>,
+    /// Functions that make the texts of arguments, likewise.
+    pub(crate) describers: Vec<u64>,
     pub(crate) shared: SharedConfig,
     pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
     /// Where on the board's segment the rings of captured logs begin; 0: there are none.
     pub(crate) log_area: u64,
+    /// Where on that segment the times of workers lie; 0: they are not recorded.
+    pub(crate) insights_area: u64,
     pub(crate) output: OutputConfig,
     /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
@@ -64,7 +68,7 @@ pub(crate) struct WorkerFds {
 }
 
 impl WorkerConfig {
-    const FIXED_WORDS: usize = 9;
+    const FIXED_WORDS: usize = 11;
 
     /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
     /// inherits does not get there.)
@@ -79,10 +83,13 @@ impl WorkerConfig {
             self.descriptors.to_word(),
             self.log_area,
             self.output.to_word(),
+            self.insights_area,
+            self.describers.len() as u64,
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
         words.extend(&self.first);
+        words.extend(&self.describers);
         if let SharedConfig::Constructed(shared_spec) = &self.shared {
             words.extend(shared_spec.to_words());
         }
@@ -92,11 +99,23 @@ impl WorkerConfig {
     /// The configuration, and the numbers behind it; `None` when there are too few.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
-        let [places, slots, arena_limit, spin, first, shared_spec, descriptors, log_area, output] =
-            *fixed;
+        let [
+            places,
+            slots,
+            arena_limit,
+            spin,
+            first,
+            shared_spec,
+            descriptors,
+            log_area,
+            output,
+            insights_area,
+            describers,
+        ] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
+        let (describers, rest) = rest.split_at_checked(usize::try_from(describers).ok()?)?;
         let (shared, rest) = if shared_spec == 0 {
             (SharedConfig::Nothing, rest)
         } else {
@@ -108,10 +127,12 @@ impl WorkerConfig {
             arena_limit,
             spin: spin as u32,
             first: first.to_vec(),
+            describers: describers.to_vec(),
             shared,
             life,
             bounds,
             log_area,
+            insights_area,
             output: OutputConfig::from_word(output),
             descriptors: DescriptorLimit::from_word(descriptors),
         };
@@ -186,10 +207,12 @@ impl WorkerConfig {
             arena_limit: 1 << 33,
             spin: 7,
             first: vec![5, 1 << 40],
+            describers: vec![6],
             shared: SharedConfig::Nothing,
             life: HookOffsets::default(),
             bounds: Bounds::default(),
             log_area: 1 << 20,
+            insights_area: 1 << 21,
             output: OutputConfig { targets: [Target::Piped, Target::File] },
             descriptors: DescriptorLimit::default(),
         }

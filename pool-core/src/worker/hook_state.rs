@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::unistd::Pid;
-use pool_ipc::{AlignedBytes, SegmentFault, WireFault, board::LastWords};
+use pool_ipc::{AlignedBytes, board::LastWords};
 
 use super::{
     config::WorkerStart,
@@ -86,6 +86,9 @@ impl HookState {
             return Ok(());
         }
         runtime.set_stage(WorkerStage::Init);
+        if let Some(insights) = &mut runtime.insights {
+            insights.begin_init();
+        }
         if let Some(init) = self.init {
             self.make_state(init, runtime)?;
         }
@@ -95,6 +98,9 @@ impl HookState {
             limited.map_err(|_| FailedStart::Unlimited)?;
         }
         claimer.set_stage(WorkerStage::Ready.number());
+        if let Some(insights) = &mut runtime.insights {
+            insights.end_init();
+        }
         Ok(())
     }
 
@@ -182,8 +188,7 @@ impl HookState {
         let left = match ended {
             Ok(None) => return runtime.set_stage(WorkerStage::Ready),
             Ok(Some(Ok(bytes))) => leave_result(runtime, &bytes),
-            Ok(Some(Err(WireFault::Segment(fault)))) => Err(unsendable(fault)),
-            Ok(Some(Err(_))) => Err(FailureKind::BadResult),
+            Ok(Some(Err(fault))) => Err(FailureKind::of_result(fault)),
             Err(panic) => Err(take_panic(panic)),
         };
         let stage = match left.or_else(|kind| leave_failure(runtime, &kind)) {
@@ -193,10 +198,6 @@ impl HookState {
         };
         runtime.set_stage(stage);
     }
-}
-
-fn unsendable(fault: SegmentFault) -> FailureKind {
-    FailureKind::Handle { fault }
 }
 
 /// Leaves an encoded result and the ids of the segments that it needs; answers with the stage that

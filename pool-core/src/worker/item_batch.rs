@@ -61,14 +61,15 @@ pub(super) fn begin_item(
 ) -> Result<(), Stop> {
     check_cancelled(marks)?;
     marks.set_progress(Progress { finished: index as u32, begun: true });
-    if runtime.attends {
+    if index >= runtime.attended {
         attend(runtime, (what, claim), index);
     }
     Ok(())
 }
 
-/// Says whose output follows, and starts the item's clock.
+/// Says whose output follows, starts the item's clock, and takes times.
 fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), index: usize) {
+    runtime.attended = if runtime.attends { 0 } else { usize::MAX };
     if let Some(output) = &mut runtime.output {
         let position = what.start.saturating_add(index as u32);
         let item = what.first.map(|first| first.saturating_add(u64::from(position)));
@@ -76,6 +77,12 @@ fn attend(runtime: &mut WorkerRuntime, (what, claim): (&Description, &Claim), in
     }
     if what.limit > 0 {
         runtime.start_clock(what.limit, what.grace);
+    }
+    if let Some(insights) = &mut runtime.insights {
+        if index >= insights.due() {
+            insights.at_item(index);
+        }
+        runtime.attended = runtime.attended.min(insights.due());
     }
 }
 
@@ -88,6 +95,14 @@ pub(super) fn is_to_end(
     what: &Description,
 ) -> bool {
     mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
+}
+
+/// Says how many steps of the item in hand are done, unless a task has forked this process: the
+/// board is not mapped in it.
+pub(super) fn report(marks: &ItemMarks, mark: &ForkMark, (done, total): (u64, u64)) {
+    if mark.get() != 0 {
+        marks.set_steps(done, total);
+    }
 }
 
 /// Notes that the results of `done` of `count` items are complete, and stops if the others go on

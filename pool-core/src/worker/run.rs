@@ -35,6 +35,7 @@ use crate::{
     error::{ExitStatus, Failure, FailureKind, StartFailure},
     hooks::become_daemon,
     ids::WorkerId,
+    insights::{Describer, InsightsArea, MakeDescriber, RowWriter},
     os::{self, KeptFd, ProcessName},
     output::WorkerOutput,
     panic::{end_quietly, exit, learn_locations, print_panics},
@@ -129,6 +130,15 @@ fn live_on(
     exit(if lived.is_ok() { 0 } else { DISORDER })
 }
 
+/// Calls the function that makes a describer, at this offset of the image.
+fn describer_at(offset: u64) -> Option<Describer> {
+    let function = bootstrap::address_of(offset)?;
+    // SAFETY: the parent made the offset of a `MakeDescriber`, and all processes of a pool run the
+    // same image.
+    let function = unsafe { std::mem::transmute::<usize, MakeDescriber>(function) };
+    Some(function())
+}
+
 struct Worker {
     runtime: WorkerRuntime,
     hooks: HookState,
@@ -168,6 +178,7 @@ impl Worker {
         bootstrap::may_end_alone(start.incarnation, &handshake_socket);
         #[cfg(feature = "capture-log")]
         capture::begin(&board, start.config.log_area, start.worker.index());
+        let area = InsightsArea::open(board.clone(), start.config.insights_area);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.worker.number(), start.incarnation, pid);
@@ -197,6 +208,12 @@ impl Worker {
             WorkerRuntime::new(claimer, arena, base, mark, shared, cache, handshake_socket);
         runtime.growth = start.config.bounds.resident.map(Growth::beyond);
         runtime.output = output;
+        runtime.insights = area.and_then(|area| RowWriter::new(area, start.worker.index(), pid));
+        if let Some(insights) = &mut runtime.insights {
+            insights.ready();
+            let functions = start.config.describers.iter();
+            runtime.describers = functions.filter_map(|offset| describer_at(*offset)).collect();
+        }
         Some(Self {
             runtime,
             hooks: HookState::new(start),
@@ -255,6 +272,13 @@ impl Worker {
             self.clock = Some(Instant::now());
         }
         self.runtime.attends = what.limit > 0 || self.runtime.output.is_some();
+        self.runtime.attended = if self.runtime.attends { 0 } else { usize::MAX };
+        if let Some(insights) = &mut self.runtime.insights {
+            let first = what.first.map(|first| first.saturating_add(u64::from(what.start)));
+            let count = what.end.saturating_sub(what.start) as usize;
+            insights.begin_chunk((what.call, first), (count, usize::from(what.in_hand)));
+            self.runtime.attended = 0;
+        }
         let call = Call { record: what.record, function: what.function, signature: what.signature };
         let target = match self.resolved {
             Some((known, target)) if known == call => Some(target),
@@ -268,6 +292,7 @@ impl Worker {
             end: End::Failed,
             failure: Some(FailureKind::Undecodable),
             tasks: 0,
+            done: 0,
         };
         if let Some(target) = target {
             self.resolved = Some((call, target));
@@ -276,7 +301,10 @@ impl Worker {
             // that the record runs; the parent published a batch of that form's items.
             unsafe { (target.0)(target.1, &mut run) };
         }
-        let (end, failure, tasks) = (run.end, run.failure, run.tasks);
+        let (end, failure, tasks, done) = (run.end, run.failure, run.tasks, run.done);
+        if let Some(insights) = &mut self.runtime.insights {
+            insights.end_chunk(done as usize);
+        }
         self.hooks.ran(tasks, &self.runtime);
         self.report(claim, end, failure, what.timed);
     }
@@ -348,8 +376,14 @@ impl Worker {
     }
 
     fn leave(&mut self) -> ! {
+        if let Some(insights) = &mut self.runtime.insights {
+            insights.begin_exit();
+        }
         self.hooks.end(&mut self.runtime);
         os::flush_output();
+        if let Some(insights) = &mut self.runtime.insights {
+            insights.gone();
+        }
         // Objects that tasks share outlive this worker: its end breaks no barrier that it has
         // waited at.
         pool_shm::exit_process(0)

@@ -16,6 +16,7 @@ use super::memory_limit::Growth;
 use crate::{
     error::{FailureKind, WorkerStage},
     hooks::State,
+    insights::{Describer, RowWriter},
     os::{self, KeptFd},
     output::WorkerOutput,
     panic, protocol,
@@ -56,9 +57,15 @@ pub(crate) struct WorkerRuntime {
     pub(crate) growth: Option<Growth>,
     /// The captured streams of this process.
     pub(crate) output: Option<WorkerOutput>,
+    /// Writes the times of this worker, if they are recorded.
+    pub(crate) insights: Option<RowWriter>,
+    /// Which arguments have texts.
+    pub(crate) describers: Vec<Describer>,
     /// Whether something is to be done before each item of the present chunk: it has a clock, or
     /// its output is captured.
     pub(crate) attends: bool,
+    /// The next item of the chunk before which something is to be done.
+    pub(crate) attended: usize,
     /// Bytes that a result took on average lately, without its table entry.
     pub(crate) bytes_per_result: usize,
 }
@@ -117,7 +124,10 @@ impl WorkerRuntime {
             handshake_socket,
             growth: None,
             output: None,
+            insights: None,
+            describers: Vec::new(),
             attends: false,
+            attended: usize::MAX,
             bytes_per_result: 0,
         }
     }

@@ -4,7 +4,9 @@
 //! order. When it is killed itself, its workers get the parent-death signal, and the guard ends the
 //! rest (`guard.rs`).
 
-use std::{collections::VecDeque, io, os::fd::AsFd, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    collections::VecDeque, io, os::fd::AsFd, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use nix::{
     errno::Errno,
@@ -15,6 +17,7 @@ use nix::{
     },
     unistd::{Pid, getpid, getppid},
 };
+use pool_shm::Segment;
 
 use super::{
     clocks::Clocks,
@@ -26,6 +29,7 @@ use super::{
     template_queue::TemplateQueue,
 };
 use crate::{
+    insights::InsightsArea,
     os::{self, DescriptorLimit, ENDING, Reaped},
     panic,
     protocol::{Order, Received, Report, StartFault},
@@ -59,6 +63,18 @@ pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: An
     panic::end_quietly()
 }
 
+/// The times of the workers, if they are recorded.
+fn insights_area(config: &ZygoteConfig, fds: &ZygoteFds) -> Option<InsightsArea> {
+    let at = config.workers.insights_area;
+    if at == 0 {
+        return None;
+    }
+    let board = Segment::from_fd(fds.board.try_clone().ok()?).ok()?.map_unlocked().ok()?;
+    // Workers map the board themselves.
+    board.dont_fork().ok()?;
+    InsightsArea::open(Arc::new(board), at)
+}
+
 impl Zygote {
     fn set_up(mut config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> Option<Self> {
         os::set_process_name(&os::ZYGOTE);
@@ -73,6 +89,7 @@ impl Zygote {
         };
         Report::Running { pid: getpid().as_raw() }.send(&fds.control).ok()?;
         let guarded = getppid() == ancestors.parent;
+        let insights = insights_area(&config, &fds);
         guarded.then(|| Self {
             config,
             fds,
@@ -84,6 +101,7 @@ impl Zygote {
             clocks: Clocks::default(),
             endings: Endings::default(),
             mappings: None,
+            insights,
             unsent: VecDeque::new(),
         })
     }
@@ -239,6 +257,9 @@ impl Zygote {
                 continue;
             };
             let worker = self.workers.swap_remove(at);
+            if let Some(insights) = &self.insights {
+                insights.note_reaped(worker.id.index());
+            }
             reaped.push((worker.incarnation, worker.signals.status(status), peak));
         }
         if reaped.is_empty() {

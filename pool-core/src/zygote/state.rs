@@ -11,7 +11,10 @@ use super::{
     signal_notes::{Endings, WorkerSignals},
     template_queue::TemplateQueue,
 };
-use crate::{ids::WorkerId, protocol::Report, segments::SegmentTable, worker::SharedMappings};
+use crate::{
+    ids::WorkerId, insights::InsightsArea, protocol::Report, segments::SegmentTable,
+    worker::SharedMappings,
+};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const PARENT_CHECK_INTERVAL_MS: u16 = 250;
@@ -52,6 +55,8 @@ pub(super) struct Zygote {
     pub(super) endings: Endings,
     /// The mappings that workers forked from here inherit.
     pub(super) mappings: Option<SharedMappings>,
+    /// The times of the workers, where it notes when they end.
+    pub(super) insights: Option<InsightsArea>,
     /// Reports that the socket had no room for.
     pub(super) unsent: VecDeque<Report>,
 }

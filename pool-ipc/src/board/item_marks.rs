@@ -45,6 +45,16 @@ impl ItemMarks {
         self.cell.set_progress(self.generation, progress);
     }
 
+    /// Says how many of the steps of the item in hand are done: what was said of an earlier item
+    /// does not count any more.
+    #[inline]
+    pub fn set_steps(&self, done: u64, total: u64) {
+        self.cell.steps_done.store(done, Relaxed);
+        self.cell.steps_total.store(total, Relaxed);
+        // Relaxed: who reads it draws a bar, which may be one report behind.
+        self.cell.steps_at.store(self.cell.progress.load(Relaxed), Relaxed);
+    }
+
     /// Whether the publisher asked to stop between two items.
     #[inline]
     #[must_use]

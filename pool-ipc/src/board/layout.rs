@@ -145,7 +145,8 @@ pub(super) struct Orders {
     pub(super) serial: AtomicU64,
 }
 
-/// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.
+/// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer,
+/// line 3 by both, seldom.
 #[repr(C, align(128))]
 pub(super) struct Slot {
     pub(super) word: AtomicU64,
@@ -173,7 +174,14 @@ pub(super) struct Slot {
     pub(super) failure: AtomicU64,
     pub(super) failure_len: AtomicU64,
     pub(super) result_manifest: AtomicU64,
-    pub(super) _claimer_rest: [AtomicU64; 9],
+    pub(super) _claimer_rest: AtomicU64,
+    /// The word of `progress` at which the item in hand has reported steps, and these steps.
+    pub(super) steps_at: AtomicU64,
+    pub(super) steps_done: AtomicU64,
+    pub(super) steps_total: AtomicU64,
+    /// Written by the publisher, where claimers have to know it: the same for all chunks of a call.
+    pub(super) call: AtomicU64,
+    pub(super) _rest: [AtomicU64; 4],
 }
 
 #[cfg(not(loom))]
@@ -184,6 +192,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 256);
     assert!(offset_of!(Slot, signature) == 64);
     assert!(offset_of!(Slot, progress) == 128);
+    assert!(offset_of!(Slot, steps_at) == 192);
     assert!(size_of::<Row>() == 256);
     assert!(offset_of!(Row, clock) == 64);
     assert!(offset_of!(Row, orders) == 128);

@@ -39,7 +39,7 @@ pub use clock::Stopped;
 pub use item_marks::ItemMarks;
 pub use last_words::LastWords;
 pub use layout::{MAX_PLACES, Shape};
-pub use publisher::{Finished, SlotState};
+pub use publisher::{Finished, SlotState, UnderWay};
 pub use sleep::WakeThreshold;
 pub use slot::{Audience, Description, End, Outcome, Progress};
 pub use table::Board;

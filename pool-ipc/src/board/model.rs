@@ -37,7 +37,12 @@ fn slot() -> Slot {
         failure: zero(),
         failure_len: zero(),
         result_manifest: zero(),
-        _claimer_rest: std::array::from_fn(|_| zero()),
+        _claimer_rest: zero(),
+        steps_at: zero(),
+        steps_done: zero(),
+        steps_total: zero(),
+        call: zero(),
+        _rest: std::array::from_fn(|_| zero()),
     }
 }
 

@@ -26,6 +26,17 @@ pub enum SlotState {
     Unknown,
 }
 
+/// How far a claimer is with a chunk that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The claimer.
+    pub claimer: Incarnation,
+    /// Items of the chunk whose results are complete.
+    pub finished: u32,
+    /// Steps of the item in hand that are done, and how many there are, if its task says so.
+    pub steps: Option<(u64, u64)>,
+}
+
 /// A slot that a claimer reported as finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
@@ -134,6 +145,21 @@ impl Board {
     pub fn claim_of(&self, slot: SlotIndex) -> Option<(u32, Incarnation)> {
         let word = self.word(self.slots.get(slot.index())?)?;
         (word.state == State::Claimed).then_some((word.generation, word.owner))
+    }
+
+    /// How far the claimer of the slot is with the chunk, while it has it.
+    #[must_use]
+    pub fn under_way(&self, slot: SlotIndex) -> Option<UnderWay> {
+        let (generation, claimer) = self.claim_of(slot)?;
+        let cell = &self.slots[slot.index()];
+        let progress = cell.outcome(generation).progress;
+        let at = u64::from(generation) << 32
+            | u64::from(progress.finished) << 1
+            | u64::from(progress.begun);
+        let is_of_item = progress.begun && cell.steps_at.load(Relaxed) == at;
+        let steps = (cell.steps_done.load(Relaxed), cell.steps_total.load(Relaxed));
+        let steps = is_of_item.then_some(steps);
+        Some(UnderWay { claimer, finished: progress.finished, steps })
     }
 
     /// Whether `incarnation` has the slot in that generation, claimed or seized from it.

@@ -27,6 +27,7 @@ const LIMITED: u64 = 16;
 const PAST_LIMIT: u64 = 32;
 /// The description says which item of its call the batch begins with.
 const NUMBERED: u64 = 64;
+const HAS_CALL: u64 = 128;
 /// The account has a manifest of results. A bit of the word that says where results begin: no arena
 /// is as large.
 pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
@@ -99,6 +100,8 @@ pub struct Description {
     /// The position of the batch's first item in the input of its call, for a claimer that has to
     /// know it.
     pub first: Option<u64>,
+    /// The number of that call, likewise.
+    pub call: Option<u64>,
 }
 
 /// How far the items of a chunk have come: one word, two plain stores per item.
@@ -172,6 +175,10 @@ impl Slot {
             flags |= NUMBERED;
             self.first.store(first, Relaxed);
         }
+        if let Some(call) = d.call {
+            flags |= HAS_CALL;
+            replace(&self.call, call);
+        }
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
         // The rest is the same for all chunks of a job: a line that claimers have read is left to
@@ -210,6 +217,7 @@ impl Slot {
             manifest: manifest(MANIFEST, &self.manifest),
             context_manifest: manifest(CONTEXT_MANIFEST, &self.context_manifest),
             first: if shape & NUMBERED == 0 { None } else { Some(self.first.load(Relaxed)) },
+            call: if shape & HAS_CALL == 0 { None } else { Some(self.call.load(Relaxed)) },
         }
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use pool_shm::SegmentFault;
 use rkyv::rancor::{Source, Trace};
 
+use super::SerdeFault;
+
 /// Why encoding or decoding failed. Needs no heap, so that it can be made where none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,6 +23,8 @@ pub enum WireFault {
     /// `#[rkyv(attr(repr(align(64))))]` asks for: rkyv cannot place it. A `repr` of the type itself
     /// matters to no archive.
     Alignment,
+    /// A value in a `Serde` or a `SerdeDyn` could not be encoded or decoded.
+    Serde(SerdeFault),
     /// A handle to a shared object could not be sent, or leads to no such object.
     Segment(SegmentFault),
 }
@@ -36,6 +40,7 @@ impl fmt::Display for WireFault {
             Self::Alignment => f.write_str(
                 "the archive of something in the value is aligned to more than 32 bytes",
             ),
+            Self::Serde(fault) => fault.fmt(f),
             Self::Segment(fault) => fault.fmt(f),
         }
     }
@@ -56,6 +61,8 @@ impl Source for WireFault {
     fn new<T: std::error::Error + Send + Sync + 'static>(error: T) -> Self {
         let error: &(dyn std::error::Error + 'static) = &error;
         let segment = error.downcast_ref::<SegmentFault>().copied().map(WireFault::Segment);
-        error.downcast_ref::<WireFault>().copied().or(segment).unwrap_or(WireFault::Invalid)
+        let serde = error.downcast_ref::<SerdeFault>().copied().map(WireFault::Serde);
+        let fault = error.downcast_ref::<WireFault>().copied();
+        fault.or(segment).or(serde).unwrap_or(WireFault::Invalid)
     }
 }

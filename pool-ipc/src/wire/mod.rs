@@ -8,7 +8,8 @@
 //! * `alignment.rs`: archives that hold something aligned to more than rkyv can pad for.
 //! * `segments.rs`: the table of segments that travel with a message.
 //! * `whole.rs`: one whole value as bytes, without a pool.
-//! * `fault.rs`: why a value did not become bytes, or bytes no value.
+//! * `fault.rs`: why a value did not become bytes, or bytes no value; `serde_fault.rs`: of values
+//!   that cross by serde (`codec/`).
 
 mod alignment;
 mod decoder;
@@ -19,6 +20,7 @@ mod numbers;
 mod recursive;
 mod scratch;
 mod segments;
+mod serde_fault;
 mod whole;
 mod wire_trait;
 
@@ -29,5 +31,6 @@ pub use fault::WireFault;
 pub(crate) use numbers::{decode_numbers, is_number};
 pub use recursive::Recursive;
 pub use segments::SegmentBroker;
+pub use serde_fault::SerdeFault;
 pub use whole::{from_bytes, to_bytes, view_bytes};
 pub use wire_trait::{Encodable, FieldType, Wire};

@@ -19,6 +19,8 @@ macro_rules! in_plain_words {
                     `tasks(items).with(value)` or `builder().shared(value)`",
                 note = "a `PathBuf` crosses as text: mark the field of a type in `wire!` by \
                     `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`",
+                note = "a type with serde's `Serialize` and `Deserialize` crosses inside of a `Serde` \
+                    or a `SerdeDyn` of `pool_api`, with its feature `serde`",
                 note = "the key of a `HashMap` needs `#[rkyv(derive(PartialEq, Eq, Hash))]` on its \
                     type in `wire!`, that of a `BTreeMap` \
                     `#[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]`",

@@ -143,8 +143,8 @@ macro_rules! lock_calls {
             ///
             /// # Errors
             ///
-            /// Those of [`lock`](Self::lock), and [`Error::TimedOut`] in [`LockError::Failed`], also
-            /// where this thread holds it.
+            /// Those of [`lock`](Self::lock), and [`Error::TimedOut`] in [`LockError::Failed`],
+            /// also where this thread holds it.
             pub fn try_lock(&self) -> Result<ManagedGuard, LockError> {
                 self.acquire(Some(Duration::ZERO))
             }

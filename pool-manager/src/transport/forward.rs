@@ -14,7 +14,7 @@ use std::{
     os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -37,10 +37,14 @@ const STEP: usize = 64 << 10;
 /// The server's key is checked as ever: by the client itself, through the stream.
 ///
 /// A client that ends while a call of it waits at the server is noticed when that call returns.
+/// Give the stream a read timeout: it bounds the handshake, so that a peer that says nothing keeps
+/// nothing here. After the handshake a read that times out is tried again, unless the server has
+/// ended.
 ///
 /// # Errors
 ///
-/// [`Error::Connect`]; [`Error::Malformed`] for bytes that are no manager's; [`Error::Io`].
+/// [`Error::Connect`]; [`Error::HandshakeTimedOut`] by the stream's read timeout;
+/// [`Error::Malformed`] for bytes that are no manager's; [`Error::Io`].
 pub fn forward(stream: impl ByteStream + 'static, address: &Address) -> Result<(), Error> {
     let limit = ConnectionOptions::default().handshake_timeout;
     pass_on(&Stream::other(stream), &dial(address, limit)?)
@@ -50,8 +54,9 @@ pub fn forward(stream: impl ByteStream + 'static, address: &Address) -> Result<(
 ///
 /// It listens at a Unix socket that only this user's processes can use, and opens one stream for
 /// each connection to it. A client that connects to its [`address`](Self::address) gets proxies
-/// that work in all processes of this host, for as long as the forwarder is there. Where the
-/// streams come out, [`forward`] leads them to the server.
+/// that work in all processes of this host, for as long as the forwarder is there (in the process
+/// that has the manager they need none). Where the streams come out, [`forward`] leads them to the
+/// server.
 ///
 /// ```
 /// use pool_manager::{AuthKey, Error, Forwarder, Manager, ManagerClient, forward};
@@ -66,6 +71,7 @@ pub fn forward(stream: impl ByteStream + 'static, address: &Address) -> Result<(
 /// std::thread::spawn(move || {
 ///     for stream in listener.incoming().flatten() {
 ///         let address = address.clone();
+///         let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(5)));
 ///         std::thread::spawn(move || forward(stream, &address));
 ///     }
 /// });
@@ -172,11 +178,15 @@ fn accept_all<S: ByteStream + 'static>(
         drop(served);
         let open = open.clone();
         let serve = move || {
-            // A client sees the end of its socket, whatever the reason.
             let _ = open().map(|other| pass_on(&stream, &Stream::other(other)));
+            // A client sees the end of its socket, whatever the reason, and whatever has a copy.
+            stream.shut_down(Shutdown::Both);
         };
-        // Where no thread can be had, the connection ends.
-        let _ = thread::Builder::new().name("manager-forward".into()).spawn(serve);
+        let thread = thread::Builder::new().name("manager-forward".into()).spawn(serve);
+        if thread.is_err() {
+            let served = shared.served.lock().unwrap_or_else(PoisonError::into_inner);
+            served.last().and_then(Weak::upgrade).inspect(|last| last.shut_down(Shutdown::Both));
+        }
     }
 }
 
@@ -193,38 +203,93 @@ fn pass_on(client: &Stream, server: &Stream) -> Result<(), Error> {
 }
 
 fn pass_all(client: &Stream, server: &Stream) -> Result<(), Error> {
-    let mut buffer = vec![0; STEP];
-    let mut pass = |from: &Stream, to: &Stream, len: usize| -> Result<(), Error> {
-        let mut left = len;
-        while left > 0 {
-            let step = left.min(STEP);
-            match from.read(&mut buffer[..step]).map_err(Error::io)? {
-                0 => return Err(Error::Disconnected),
-                read => {
-                    to.write_all(&buffer[..read]).map_err(Error::io)?;
-                    left -= read;
-                }
+    let mut way = Way { client, server, buffer: vec![0; STEP] };
+    way.shake_hands().map_err(|error| match error {
+        Error::Io(source) if is_time_out(&source) => {
+            Error::HandshakeTimedOut(ConnectionOptions::default().handshake_timeout)
+        }
+        error => error,
+    })?;
+    loop {
+        way.pass_frame(true)?;
+        way.pass_frame(false)?;
+    }
+}
+
+fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// The two sides of a connection.
+struct Way<'a> {
+    client: &'a Stream,
+    server: &'a Stream,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Way<'a> {
+    fn shake_hands(&mut self) -> Result<(), Error> {
+        for (from_client, mut left) in
+            [(false, handshake::HELLO), (true, handshake::ANSWER), (false, handshake::HELLO)]
+        {
+            while left > 0 {
+                left -= self.pass(from_client, left)?;
             }
         }
         Ok(())
-    };
-    pass(server, client, handshake::HELLO)?;
-    pass(client, server, handshake::ANSWER)?;
-    pass(server, client, handshake::HELLO)?;
-    let mut from_client = true;
-    loop {
-        let (from, to) = if from_client { (client, server) } else { (server, client) };
+    }
+
+    /// Passes on what one read gives.
+    fn pass(&mut self, from_client: bool, most: usize) -> Result<usize, Error> {
+        let (from, to) = self.sides(from_client);
+        let most = most.min(STEP);
+        let read = from.read(&mut self.buffer[..most]).map_err(Error::io)?;
+        if read == 0 {
+            return Err(Error::Disconnected);
+        }
+        to.write_all(&self.buffer[..read]).map_err(Error::io)?;
+        Ok(read)
+    }
+
+    fn sides(&self, from_client: bool) -> (&'a Stream, &'a Stream) {
+        if from_client { (self.client, self.server) } else { (self.server, self.client) }
+    }
+
+    fn pass_frame(&mut self, from_client: bool) -> Result<(), Error> {
+        let (from, to) = self.sides(from_client);
         let mut head = [0; frame::HEAD];
         let mut filled = 0;
         while filled < head.len() {
-            match from.read(&mut head[filled..]).map_err(Error::io)? {
-                0 => return Err(Error::Disconnected),
-                read => filled += read,
+            match from.read(&mut head[filled..]) {
+                Ok(0) => return Err(Error::Disconnected),
+                Ok(read) => filled += read,
+                Err(error) => self.wait_on(from_client, error)?,
             }
         }
-        let (_, len) = frame::Head::read(&head, u64::MAX)?;
+        let (_, mut left) = frame::Head::read(&head, u64::MAX)?;
         to.write_all(&head).map_err(Error::io)?;
-        pass(from, to, len)?;
-        from_client = !from_client;
+        while left > 0 {
+            match self.pass(from_client, left) {
+                Ok(passed) => left -= passed,
+                Err(Error::Io(error)) => {
+                    self.wait_on(from_client, io::Error::new(error.kind(), error))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on after a read that has timed out, unless the other side has ended meanwhile, which
+    /// says nothing out of turn.
+    fn wait_on(&self, from_client: bool, error: io::Error) -> Result<(), Error> {
+        if !is_time_out(&error) {
+            return Err(Error::io(error));
+        }
+        let (_, other) = self.sides(from_client);
+        if other.descriptor().is_some() && other.wait_readable(Instant::now())? {
+            return Err(Error::Disconnected);
+        }
+        Ok(())
     }
 }

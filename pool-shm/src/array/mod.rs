@@ -10,12 +10,14 @@
 //! * `bulk.rs`: many elements at once; `vectors/`: 16 bytes at a time.
 //! * `whole.rs`: the functions that work on all elements of an array.
 //! * `iter.rs`: the iterator over an array.
+//! * `exclusive_elements.rs`: the elements of an array that has one handle, as a slice.
 //! * `lent.rs`: arrays that are lent to tasks as slices.
 //! * `wire.rs`: arrays and values as parts of a message.
 
 pub(crate) mod bulk;
 mod cell;
 mod element;
+mod exclusive_elements;
 mod fetch;
 mod iter;
 mod lent;
@@ -27,6 +29,7 @@ mod whole;
 mod wire;
 
 pub use element::{Bitwise, Element, Number};
+pub use exclusive_elements::ExclusiveElements;
 pub use iter::Iter;
 pub use lent::{Alone, LentArray};
 pub use shared_array::SharedArray;

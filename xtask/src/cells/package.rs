@@ -50,7 +50,7 @@ fn run(steps: &Steps, workspace: &Workspace, scratch: &Scratch) -> Verdict {
 const SUFFIX: &str = ".crate";
 
 /// The extensions of files in packages; what has none there is a licence.
-const EXTENSIONS: [&str; 6] = ["rs", "md", "toml", "orig", "lock", "json"];
+const EXTENSIONS: &[&str] = &["rs", "md", "toml", "orig", "lock", "json", "css", "html", "js"];
 
 /// A file below `folder` that a tool has left in a crate, if there is one.
 fn stray_file(folder: &Path) -> io::Result<Option<PathBuf>> {

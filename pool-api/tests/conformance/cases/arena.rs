@@ -188,8 +188,8 @@ fn little_space(method: StartMethod) -> Outcome {
         let complaints = String::from_utf8_lossy(&output.stderr);
         Ok(format!("{} {said}{complaints}", output.status))
     };
-    // Little beside the program's own memory.
-    let little = address_space()? + (24 << 10);
+    // Little beside the program's own memory: an eighth of it, less than 16 MiB, is for arenas.
+    let little = (address_space()? + (8 << 10)).min((128 << 10) - 1);
     for (kibibytes, workers) in [(300 << 10, 64), (little, 1)] {
         let told = try_with(kibibytes, workers)?;
         assert!(told.starts_with("exit status: 0 refused: reserving address space"), "{told}");

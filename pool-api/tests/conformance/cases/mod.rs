@@ -6,6 +6,7 @@ mod attempts;
 mod births;
 mod bounds;
 mod c_output;
+mod calls;
 mod cancelling;
 mod channels_sent;
 mod closed_descriptors;
@@ -39,6 +40,8 @@ mod handles_forms;
 mod handles_lives;
 mod input;
 mod input_ends;
+mod insights;
+mod insights_files;
 mod killing;
 mod large_values;
 mod ledger;
@@ -54,6 +57,8 @@ mod manager_memory;
 mod manager_races;
 mod many_lives;
 mod memory_limit;
+#[cfg(feature = "ndarray")]
+mod nd_arrays;
 mod nested_pools;
 mod nested_use;
 mod nesting;
@@ -68,6 +73,8 @@ mod processes_given;
 mod processes_related;
 mod randomness;
 mod retries;
+#[cfg(feature = "serde")]
+mod serde_types;
 mod settings;
 mod shared;
 mod shared_failures;
@@ -112,6 +119,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         extremes::CASES,
         input::CASES,
         input_ends::CASES,
+        insights::CASES,
+        insights_files::CASES,
         c_output::CASES,
         closed_descriptors::CASES,
         concurrency::CASES,
@@ -126,6 +135,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         processes::CASES,
         processes_given::CASES,
         processes_related::CASES,
+        #[cfg(feature = "serde")]
+        serde_types::CASES,
         settings::CASES,
         shared::CASES,
         randomness::CASES,
@@ -134,6 +145,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_handles::CASES,
         shared_memory::CASES,
         slices::CASES,
+        #[cfg(feature = "ndarray")]
+        nd_arrays::CASES,
         slices_failures::CASES,
         slices_hooks::CASES,
         lent_views::CASES,
@@ -176,6 +189,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         nesting::CASES,
         next_timeout::CASES,
         unordered_results::CASES,
+        calls::CASES,
         cancelling::CASES,
         killing::CASES,
         direct::CASES,
