@@ -46,7 +46,7 @@ struct Installed {
 /// [`install`] makes it the program's logger in one step.
 ///
 /// ```
-/// # mod pool_api { pub use pool_core as logging; }
+/// # mod pool_api { pub mod logging { pub use pool_core::*; } }
 /// use pool_api::logging::CapturedLogger;
 ///
 /// # struct Lines;

@@ -17,7 +17,7 @@ const LONGEST_TARGET: usize = 255;
 /// `apple`. Records of other targets stay in the worker, as without capture.
 ///
 /// ```
-/// # mod pool_api { pub use pool_core as logging; }
+/// # mod pool_api { pub mod logging { pub use pool_core::*; } }
 /// use pool_api::logging::LogCapture;
 ///
 /// let capture = LogCapture::targets(["app", "sqlx::query"]).buffer_bytes(4 << 20);

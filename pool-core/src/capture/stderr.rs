@@ -17,7 +17,7 @@ use crate::progress::suspend;
 /// bring the records of their workers to it. Lines tear no progress bar.
 ///
 /// ```no_run
-/// # mod pool_api { pub use pool_core as logging; }
+/// # mod pool_api { pub mod logging { pub use pool_core::*; } }
 /// use pool_api::logging;
 ///
 /// logging::log_to_stderr(log::LevelFilter::Info)?;

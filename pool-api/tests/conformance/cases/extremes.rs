@@ -6,7 +6,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use pool_api::{
-    Builder, CancelToken, Cause, Error, Result, SharedArray, StartMethod, WorkerPool, chunk_tasks,
+    Builder, CancelToken, Cause, Error, InsightsOptions, Result, SharedArray, StartMethod,
+    WorkerPool, chunk_tasks,
+    progress::{LogLines, Outcome as Ended, Progress},
 };
 
 use crate::case::{Case, Outcome, builder, pool};
@@ -103,6 +105,24 @@ const POOLS: &[OfPool] = &[
     ("first_serial", |b| b.first_serial(u64::MAX), Refused),
     ("first_serial", |b| b.first_serial(0).first_serial(1 << 47), Works),
     ("at_worker_start", |b| b.at_worker_start(|| ()).at_worker_start(|| ()), Works),
+    ("watched", |b| b.watched(false).watched(true), Works),
+    ("enable_insights", |b| b.enable_insights(InsightsOptions::new().trace_records(0)), Works),
+    ("enable_insights", |b| b.enable_insights(InsightsOptions::new().trace_records(1)), Works),
+    (
+        "enable_insights",
+        |b| b.enable_insights(InsightsOptions::new().trace_records(1 << 24)),
+        Works,
+    ),
+    (
+        "enable_insights",
+        |b| b.enable_insights(InsightsOptions::new().trace_records((1 << 24) + 1)),
+        Refused,
+    ),
+    (
+        "enable_insights",
+        |b| b.enable_insights(InsightsOptions::new().trace_records(usize::MAX)),
+        Refused,
+    ),
 ];
 
 /// Checks that the value or the error is the expected one.
@@ -203,7 +223,26 @@ const CALLS: &[OfCall] = &[
     ("on_worker", |t| t.on_worker(u32::MAX), Refused),
     ("on_worker", |t| t.on_worker(u32::MAX).on_worker(1), Works),
     ("on_worker", |t| t.on_worker(0).order_tasks(true), Works),
+    ("progress_with", |t| t.progress_with(Every(ZERO)).progress_with(Every(ZERO)), Works),
+    ("progress_with", |t| t.progress_with(Every(MAX)), Works),
+    (
+        "progress_with",
+        |t| t.progress(LogLines::new().interval(ZERO)).progress_with(Every(MAX)),
+        Works,
+    ),
 ];
+
+/// A progress that shows nothing, as often as this.
+struct Every(Duration);
+
+impl Progress for Every {
+    fn begin(&mut self, _: Option<u64>) {}
+    fn advance(&mut self, _: u64, _: u64) {}
+    fn end(&mut self, _: &Ended) {}
+    fn interval(&self) -> Duration {
+        self.0
+    }
+}
 
 /// The number of rows at the beginning that are refused.
 const FIRST_REFUSALS: usize = 8;
