@@ -50,6 +50,7 @@
 // * `start_method.rs`: the names of the start methods.
 // * `reentrancy.rs`: what the calling thread is inside of.
 // * `ids.rs`: the numbers of workers and futures.
+// * `text.rs`: which characters do more than stand in their line.
 //
 // Threads differ from processes in `start/backend.rs` (the workers), `job/transport.rs` (the way of
 // a map to them) and `futures/backend_queue.rs` (the way of a call of one item).
@@ -91,6 +92,7 @@ mod stack;
 mod start;
 mod start_method;
 mod task;
+mod text;
 #[cfg(feature = "threads")]
 mod threads;
 mod watcher;

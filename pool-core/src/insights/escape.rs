@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::text::leaves_line;
+
 /// Displayed, the text as JSON's string, with its quotes.
 pub(super) struct Json<'t>(pub(super) &'t str);
 
@@ -57,12 +59,10 @@ pub(super) struct OneLine<'t>(pub(super) &'t str);
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
-            match character {
-                '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    write!(f, "{}", character.escape_unicode())?;
-                }
-                character if character.is_control() => write!(f, "{}", character.escape_default())?,
-                character => f.write_char(character)?,
+            if leaves_line(character) {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
             }
         }
         Ok(())

@@ -92,7 +92,8 @@ impl Bar {
     }
 
     /// A text before the bar; none without it. A text with control characters, such as the end of
-    /// a line, refuses the call: `Error::InvalidInput`.
+    /// a line, or with characters that change the direction of others refuses the call:
+    /// `Error::InvalidInput`.
     #[must_use]
     pub fn message(mut self, text: impl Into<String>) -> Self {
         self.message = text.into();
@@ -104,8 +105,8 @@ impl Bar {
     /// `{human_pos}`, `{len}`, `{human_len}`, `{percent}`, `{percent_precise}`, `{per_sec}`,
     /// `{elapsed}`, `{elapsed_precise}`, `{eta}`, `{eta_precise}`, `{duration}` or `{wide_msg}` in
     /// it, each with a width and colours if wanted: `{bar:40.cyan}`. Another name, a width above
-    /// 65535, control characters, or a brace without its pair refuses the call:
-    /// `Error::InvalidInput`.
+    /// 65535, characters that [`message`](Self::message) refuses, or a brace without its pair
+    /// refuses the call: `Error::InvalidInput`.
     #[must_use]
     pub fn template(mut self, template: impl Into<String>) -> Self {
         self.template = Some(template.into());

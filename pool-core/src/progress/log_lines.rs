@@ -53,7 +53,8 @@ impl LogLines {
     }
 
     /// What the lines begin with; `progress` without it. A text with control characters, such as
-    /// the end of a line, refuses the call: `Error::InvalidInput`.
+    /// the end of a line, or with characters that change the direction of others refuses the call:
+    /// `Error::InvalidInput`.
     #[must_use]
     pub fn message(mut self, text: impl Into<String>) -> Self {
         self.label = text.into();

@@ -10,6 +10,7 @@ use crate::{
     calls::{Outcome, WorkerSteps},
     error::Error,
     mutex::lock,
+    text::leaves_line,
 };
 
 /// The shortest and the longest time between two looks at a call.
@@ -150,7 +151,7 @@ pub(super) fn check_interval(interval: Duration) -> Result<(), String> {
 
 /// Refuses a text that does not fit into a line.
 pub(super) fn check_text(name: &str, text: &str) -> Result<(), String> {
-    match text.chars().find(|c| c.is_control()) {
+    match text.chars().find(|c| leaves_line(*c)) {
         Some(c) => Err(format!("progress: {name} must be one line of text, got {c:?} in it")),
         None => Ok(()),
     }
@@ -158,5 +159,25 @@ pub(super) fn check_text(name: &str, text: &str) -> Result<(), String> {
 
 /// A text in one line.
 pub(super) fn in_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if leaves_line(c) { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stay_in_their_line() {
+        for c in ['\n', '\r', '\u{1b}', '\u{9b}', '\u{2028}', '\u{202e}', '\u{2066}', '\u{2069}'] {
+            let refused = check_text("message", &format!("a{c}b")).expect_err("no line");
+            assert!(refused.contains("message"), "{refused}");
+            assert_eq!(in_one_line(&format!("a{c}b")), "a b");
+        }
+        for text in ["", "é €", "שלום", "\u{200f}", "\u{feff}"] {
+            assert_eq!(
+                (check_text("message", text), in_one_line(text)),
+                (Ok(()), text.to_string())
+            );
+        }
+    }
 }
