@@ -228,7 +228,9 @@ impl Pool {
         options: Cow<'o, JobOptions>,
         function: impl FnOnce() -> Function,
     ) -> Cow<'o, JobOptions> {
-        if options.progress.is_none() && !is_watched(&self.calls) {
+        // Asked in any case, since it lists the pool.
+        let is_watched = is_watched(&self.calls);
+        if options.progress.is_none() && !is_watched {
             return options;
         }
         let mut options = options;

@@ -4,7 +4,7 @@ use std::{num::NonZeroU8, thread};
 
 use pool_api::{
     CallSnapshot, CancelToken, Error, Outcome as End, SharedArray, StartMethod, Worker, WorkerPool,
-    watch_all, watched_pools,
+    progress::Progress, watch_all, watched_pools,
 };
 
 use crate::{
@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("calls_are_cancelled_by_number", cancelled),
     Case::new("calls_that_have_ended_are_kept_in_part", history),
     Case::new("calls_of_all_pools_can_be_watched", all_pools),
+    Case::new("calls_that_show_their_progress_list_their_pool", shown),
     Case::new("calls_of_the_parent_are_unknown_to_tasks", in_tasks),
 ];
 
@@ -241,6 +242,28 @@ fn all_pools(method: StartMethod) -> Outcome {
     let watched = builder(method, 1).watched(true).build()?;
     let number = watched.watch().number();
     assert!(watched_pools().iter().any(|pool| pool.number() == number));
+    Ok(())
+}
+
+/// A progress that shows nothing.
+struct Silent;
+
+impl Progress for Silent {
+    fn begin(&mut self, _: Option<u64>) {}
+    fn advance(&mut self, _: u64, _: u64) {}
+    fn end(&mut self, _: &End) {}
+}
+
+fn shown(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let number = pool.watch().number();
+    let is_listed = || watched_pools().iter().any(|pool| pool.number() == number);
+    pool.tasks([1]).progress_with(Silent).map(increment)?;
+    assert!(!is_listed() && pool.calls().len() == 1, "recorded, but of no watched pool");
+    let watch = watch_all();
+    pool.tasks([1]).progress_with(Silent).map(increment)?;
+    assert!(is_listed() && pool.calls().len() == 2);
+    drop(watch);
     Ok(())
 }
 
