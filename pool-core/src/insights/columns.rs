@@ -79,7 +79,7 @@ fn kind_of(what: What) -> usize {
         What::StartUp => 0,
         What::Init => 1,
         What::Waiting => 2,
-        What::Task { .. } | What::Chunk { .. } => WORKING,
+        What::Task { .. } | What::Chunk { .. } | What::HandOver { .. } => WORKING,
         What::Exit => 4,
         What::NotRecorded => 5,
     }

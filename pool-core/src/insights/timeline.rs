@@ -49,6 +49,10 @@ pub(super) enum What {
         first: Option<u64>,
         items: Option<u64>,
     },
+    /// The end of a chunk after its last item: its results are handed over.
+    HandOver {
+        call: Option<u64>,
+    },
     Exit,
     /// Chunks of which there is no record any more.
     NotRecorded,
@@ -82,8 +86,9 @@ struct Walk {
     spans: Vec<Span>,
     events: Vec<Event>,
     at: Option<(What, u64)>,
-    /// Of the chunk in hand: its items with records, and when the last of them ended.
+    /// Of the chunk in hand: its items with records, and when it began.
     items: u64,
+    chunk_start: u64,
     has_lived: bool,
     /// The last end of a span.
     last: u64,
@@ -114,6 +119,7 @@ impl Timeline {
                 events: std::mem::take(events),
                 at: None,
                 items: 0,
+                chunk_start: 0,
                 has_lived: false,
                 last: 0,
             };
@@ -161,7 +167,7 @@ impl Walk {
                 }
                 Record::Chunk { at, call, first } => {
                     self.close(time(at), false);
-                    self.items = 0;
+                    (self.items, self.chunk_start) = (0, time(at));
                     self.open(What::Chunk { call, first, items: None }, time(at));
                 }
                 Record::Item(spent) => self.item(spent, now),
@@ -228,9 +234,16 @@ impl Walk {
     /// A chunk ends after so many items, some of which may have records.
     fn end_chunk(&mut self, at: u64, items: u64) {
         let Some((What::Chunk { call, first, .. }, start)) = self.at.take() else { return };
-        let Some(rest) = items.checked_sub(self.items).filter(|rest| *rest > 0) else { return };
+        let rest = items.saturating_sub(self.items);
+        // A hand-over that is less than a hundredth of its chunk is not shown.
+        if rest == 0 && at.saturating_sub(start) < at.saturating_sub(self.chunk_start) / 100 {
+            return;
+        }
         let first = first.map(|first| first.wrapping_add(self.items));
-        let what = What::Chunk { call, first, items: Some(rest) };
+        let what = match rest {
+            0 => What::HandOver { call },
+            rest => What::Chunk { call, first, items: Some(rest) },
+        };
         self.push(Span { what, start, end: at, is_unfinished: false });
     }
 

@@ -88,6 +88,7 @@ impl Place<'_> {
             What::StartUp => ("start up".to_string(), "start"),
             What::Init => ("init".to_string(), "init"),
             What::Waiting => ("wait".to_string(), "wait"),
+            What::HandOver { .. } => ("results are handed over".to_string(), "results"),
             What::Exit => ("exit".to_string(), "exit"),
             What::NotRecorded => ("not recorded".to_string(), "record"),
             What::Task { item: Some(item), .. } => (format!("item {item}"), "task"),
@@ -107,6 +108,7 @@ impl Place<'_> {
         )?;
         let (call, item, items) = match span.what {
             What::Task { call, item } => (call, item, None),
+            What::HandOver { call } => (call, None, None),
             What::Chunk { call, first, items } => (call, first, items),
             _ => (None, None, None),
         };
