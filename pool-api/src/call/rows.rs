@@ -38,6 +38,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// All else is as for `slices_mut`. An array without elements has no parts. Parts of 0 rows are
     /// [`Error::InvalidInput`](crate::Error::InvalidInput). The array has at least one axis; one of
     /// a dynamic dimension that has none is one part.
+    #[track_caller]
     pub fn rows_mut<'a, T: Element, D: RemoveAxis>(
         &'a self,
         array: &'a mut SharedNdArray<T, D>,
@@ -60,6 +61,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// assert_eq!(sums, [4.0, 20.0, 16.0]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn rows<'a, T: Element, D: RemoveAxis>(
         &'a self,
         array: &'a SharedNdArray<T, D>,
