@@ -33,7 +33,7 @@ impl Engine {
         }
         let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
         if finished > 0
-            && let Some(record) = self.jobs.get_mut(&job).filter(|record| record.open)
+            && let Some(record) = self.jobs.get_mut(job).filter(|record| record.open)
         {
             record.lent += 1;
             self.slots[slot.index()] = SlotUse::Lent { incarnation, job };

@@ -24,7 +24,7 @@ impl Engine {
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<SlotIndex> {
         let mut any_chunks = false;
         for job in jobs {
-            if let Some(record) = self.jobs.get_mut(job) {
+            if let Some(record) = self.jobs.get_mut(*job) {
                 record.open = false;
                 any_chunks |= record.chunks > 0;
                 self.forget_if_over(*job, out);
@@ -60,10 +60,10 @@ impl Engine {
     /// slots that it was lent and has not given back, since its caller panicked.
     #[inline]
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<SlotIndex> {
-        let lent = self.jobs.get(&job).map_or(0, |record| record.lent);
+        let lent = self.jobs.get(job).map_or(0, |record| record.lent);
         let published = self.cancel_jobs(&[job], out);
         if lent > 0 {
-            if let Some(record) = self.jobs.get_mut(&job) {
+            if let Some(record) = self.jobs.get_mut(job) {
                 record.lent = 0;
             }
             for slot in (0..self.slots.len()).map(SlotIndex::new) {

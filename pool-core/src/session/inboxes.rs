@@ -4,21 +4,25 @@
 //! of it, too, so an inbox is changed in these respects by the table alone.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     ops::RangeInclusive,
     time::Duration,
 };
 
 use super::results::Message;
-use crate::{cancel::CancelToken, engine::JobId, error::Error};
+use crate::{
+    cancel::CancelToken,
+    engine::{JobId, JobTable},
+    error::Error,
+};
 
 #[derive(Debug)]
 pub(super) struct Inbox {
     /// The number of its call in this process.
     pub(super) number: u64,
     pub(super) messages: VecDeque<Message>,
-    /// The error that ended the job.
-    job_error: Option<Error>,
+    /// The error that ended the job. (In a box, as inboxes are moved with each call.)
+    job_error: Option<Box<Error>>,
     /// The token that may end the call from outside.
     token: Option<CancelToken>,
     /// Items that run when the call ends are killed after this time.
@@ -39,6 +43,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// The inbox of a job that has just been opened.
+    #[inline]
     pub(super) fn new(number: u64, messages: VecDeque<Message>, first_serial: u64) -> Self {
         Self {
             number,
@@ -56,13 +61,14 @@ impl Inbox {
     }
 
     /// Says which token may end the call, and whether its consumer asks when it likes.
+    #[inline]
     pub(super) fn with(mut self, token: Option<CancelToken>, lazy: bool) -> Self {
         (self.token, self.lazy) = (token, lazy);
         self
     }
 
     pub(super) fn job_error(&self) -> Option<&Error> {
-        self.job_error.as_ref()
+        self.job_error.as_deref()
     }
 
     pub(super) fn token(&self) -> Option<&CancelToken> {
@@ -83,9 +89,9 @@ impl Inbox {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inboxes {
-    all: BTreeMap<JobId, Inbox>,
+    all: JobTable<Inbox>,
     /// The jobs that have a token.
     with_token: BTreeSet<JobId>,
     /// The jobs of queues for which something has arrived since a thread looked last, behind their
@@ -101,6 +107,15 @@ fn of_queue(queue: JobId) -> RangeInclusive<(JobId, JobId)> {
 }
 
 impl Inboxes {
+    pub(super) const fn new() -> Self {
+        Self {
+            all: JobTable::new(),
+            with_token: BTreeSet::new(),
+            news: BTreeSet::new(),
+            blocking: 0,
+        }
+    }
+
     /// Adds the inbox of a job that has none.
     #[inline]
     pub(super) fn insert(&mut self, job: JobId, inbox: Inbox) {
@@ -108,13 +123,12 @@ impl Inboxes {
         if inbox.token.is_some() {
             self.with_token.insert(job);
         }
-        let before = self.all.insert(job, inbox);
-        debug_assert!(before.is_none(), "each job has a number of its own");
+        self.all.insert(job, inbox);
     }
 
     #[inline]
     pub(super) fn remove(&mut self, job: JobId) -> Option<Inbox> {
-        let inbox = self.all.remove(&job)?;
+        let inbox = self.all.remove(job)?;
         self.blocking -= usize::from(inbox.is_blocking());
         if inbox.token.is_some() {
             self.with_token.remove(&job);
@@ -127,26 +141,26 @@ impl Inboxes {
 
     #[inline]
     pub(super) fn get(&self, job: JobId) -> Option<&Inbox> {
-        self.all.get(&job)
+        self.all.get(job)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, job: JobId) -> Option<&mut Inbox> {
-        self.all.get_mut(&job)
+        self.all.get_mut(job)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.all.len() == 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Inbox)> {
-        self.all.iter().map(|(job, inbox)| (*job, inbox))
+        self.all.iter()
     }
 
     /// Those that have a token.
     #[inline]
     pub(super) fn with_token(&self) -> impl Iterator<Item = (JobId, &Inbox)> {
-        self.with_token.iter().filter_map(|job| Some((*job, self.all.get(job)?)))
+        self.with_token.iter().filter_map(|job| Some((*job, self.all.get(*job)?)))
     }
 
     /// Whether a thread waits in any call until that is over.
@@ -158,7 +172,7 @@ impl Inboxes {
     /// belongs to a queue.
     #[inline]
     pub(super) fn deliver(&mut self, job: JobId, message: Message) -> Option<Option<JobId>> {
-        let inbox = self.all.get_mut(&job)?;
+        let inbox = self.all.get_mut(job)?;
         inbox.messages.push_back(message);
         if let Some(queue) = inbox.queue {
             self.news.insert((queue, job));
@@ -168,8 +182,8 @@ impl Inboxes {
 
     /// Notes why the job cannot go on, unless it has failed before.
     pub(super) fn fail(&mut self, job: JobId, error: &Error) {
-        let Some(inbox) = self.all.get_mut(&job) else { return };
-        inbox.job_error.get_or_insert_with(|| error.clone());
+        let Some(inbox) = self.all.get_mut(job) else { return };
+        inbox.job_error.get_or_insert_with(|| Box::new(error.clone()));
         if let Some(queue) = inbox.queue {
             self.news.insert((queue, job));
         }
@@ -186,7 +200,7 @@ impl Inboxes {
     }
 
     fn set_queue(&mut self, job: JobId, queue: Option<JobId>) {
-        let Some(inbox) = self.all.get_mut(&job) else { return };
+        let Some(inbox) = self.all.get_mut(job) else { return };
         self.blocking -= usize::from(inbox.is_blocking());
         let before = std::mem::replace(&mut inbox.queue, queue);
         self.blocking += usize::from(inbox.is_blocking());
@@ -206,12 +220,12 @@ impl Inboxes {
     ///
     /// Why the job cannot go on; `taken` has what had arrived before.
     pub(super) fn take(&mut self, job: JobId, taken: &mut VecDeque<Message>) -> Result<(), Error> {
-        let Some(inbox) = self.all.get_mut(&job) else { return Err(Error::Terminated) };
+        let Some(inbox) = self.all.get_mut(job) else { return Err(Error::Terminated) };
         if let Some(queue) = inbox.queue {
             self.news.remove(&(queue, job));
         }
         taken.append(&mut inbox.messages);
-        inbox.job_error.clone().map_or(Ok(()), Err)
+        inbox.job_error().cloned().map_or(Ok(()), Err)
     }
 
     /// Whether something has arrived for any job of the queue.
@@ -237,7 +251,7 @@ mod tests {
     use super::*;
 
     fn table(jobs: u64) -> Inboxes {
-        let mut table = Inboxes::default();
+        let mut table = Inboxes::new();
         (1..=jobs).for_each(|job| table.insert(JobId(job), Inbox::new(job, VecDeque::new(), 0)));
         table
     }

@@ -27,8 +27,10 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     arenas::{OnTheWay, reservation},
     buffers::BufferPool,
+    inboxes::Inboxes,
     insights_area::InsightsPlace,
     log_area::LogArea,
+    sleepers::Sleepers,
     state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
@@ -153,13 +155,13 @@ impl Session {
                 endpoints_came: false,
                 cursors: vec![0; plan.n_jobs],
                 cursors_seen: Vec::new(),
-                inboxes: Default::default(),
+                inboxes: Inboxes::new(),
                 spare: BufferPool::default(),
                 actions: Vec::new(),
                 round: Vec::new(),
                 driving: false,
                 waiting: 0,
-                sleepers: Default::default(),
+                sleepers: Sleepers::default(),
                 awaits_several: false,
                 giving_way: 0,
                 waiting_for_futures: 0,
