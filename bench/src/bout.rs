@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Outcome,
     line::{Goal, Line, Unit},
+    quantiles::{Spread, median},
 };
 
 /// Marks the lines that a copy prints for the program that started it.
@@ -194,7 +195,7 @@ impl<'a> Bout<'a> {
             case: self.case.clone(),
             subject: subject.name.clone(),
             median: median(&subject.values),
-            p99: (subject.each.len() >= 100).then(|| quantile(&subject.each, 0.99)),
+            spread: Spread::of(&subject.each),
             unit: self.unit,
             baseline: subject.baseline.clone(),
             ratio,
@@ -214,33 +215,4 @@ pub fn timed<R>(f: impl FnOnce() -> R) -> (R, f64) {
     let begun = Instant::now();
     let result = f();
     (result, begun.elapsed().as_secs_f64())
-}
-
-/// The median of values in any order.
-pub fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
-}
-
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().saturating_sub(1);
-    let at = last as f64 * share;
-    let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    match (sorted.get(low), sorted.get(high)) {
-        (Some(low), Some(high)) => low + (high - low) * at.fract(),
-        _ => f64::NAN,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_lie_between_neighbours() {
-        assert_eq!(median(&[3.0, 1.0, 2.0, 4.0]), 2.5);
-        assert_eq!(quantile(&[1.0, 2.0, 3.0], 1.0), 3.0);
-        assert!(median(&[]).is_nan());
-    }
 }

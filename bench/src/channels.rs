@@ -23,11 +23,7 @@ use pool_ipc::{
 };
 use pool_shm::{Segment, futex};
 
-use crate::{
-    Outcome,
-    bout::{median, timed},
-    peer::Peer,
-};
+use crate::{Outcome, bout::timed, peer::Peer, quantiles::median};
 
 /// The name of a channel of `pool-ipc`.
 pub const OURS: &str = "channel, processes";

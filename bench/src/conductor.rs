@@ -3,44 +3,42 @@
 //! Invariant: a copy that does not end is killed, and the others are measured nevertheless.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{Outcome, PART, Part, bout::MARK, environment::Environment, line::Line, report};
+use crate::{
+    Outcome, PART, Part, bout::MARK, chart, environment::Environment, line::Line, options::Options,
+    report,
+};
 
 /// The time limit of a part; no part takes half of it on two idle CPUs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Measures all of `parts`, or those of the rows in `wanted`; returns whether all of them came to
-/// their end.
-pub(crate) fn conduct(
-    parts: &[Part],
-    wanted: &[String],
-    quick: bool,
-    json: &Path,
-) -> Outcome<bool> {
+/// Measures all of `parts`, or those of the rows that were asked for; returns whether all of them
+/// came to their end.
+pub(crate) fn conduct(parts: &[Part], options: &Options) -> Outcome<bool> {
+    let Options { quick, json, svg, rows } = options;
     let begun = Instant::now();
     let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     if let Some(folder) = json.parent() {
-        std::fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder)?;
     }
     let mut file = OpenOptions::new().create(true).append(true).open(json)?;
     let before = Environment::read();
     writeln!(file, "{}", before.to_json(run))?;
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
     for part in parts {
-        if !wanted.is_empty() && !wanted.iter().any(|row| row == part.row()) {
+        if !rows.is_empty() && !rows.iter().any(|row| row == part.row()) {
             continue;
         }
         eprintln!("{:4.0} s  {}", begun.elapsed().as_secs_f64(), part.name);
         let known = lines.len();
-        if let Err(error) = measure(part.name, quick, &mut lines) {
+        if let Err(error) = measure(part.name, *quick, &mut lines) {
             failures.push(format!("{}: {error}", part.name));
         }
         for line in &lines[known..] {
@@ -52,6 +50,11 @@ pub(crate) fn conduct(
     println!("load at the end  {}", Environment::read().load);
     println!("took             {:.0} s", begun.elapsed().as_secs_f64());
     println!("also in          {}", json.display());
+    if let Some(path) = svg {
+        fs::write(path, chart::draw(&lines, &before))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("picture          {}", path.display());
+    }
     for failure in &failures {
         println!("FAILED           {failure}");
     }

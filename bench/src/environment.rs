@@ -1,24 +1,33 @@
 //! The machine and the build that were measured.
 
-use std::{fmt, fs};
+use std::{fmt, fs, process::Command};
 
 use crate::line::quoted;
 
 /// The machine and the build.
-pub(crate) struct Environment {
-    model: String,
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// What the CPUs are called.
+    pub model: String,
     cpus: usize,
-    usable: usize,
+    /// How many CPUs this process may use.
+    pub usable: usize,
     kernel: String,
     profile: &'static str,
-    pub(crate) load: String,
+    /// Means of how many threads wanted a CPU, in the last 1, 5 and 15 minutes.
+    pub load: String,
+    /// The day, in UTC.
+    pub date: String,
 }
 
 impl Environment {
-    pub(crate) fn read() -> Self {
+    /// Reads what the machine is now.
+    pub fn read() -> Self {
         let file = |path| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = file("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+        let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         Self {
             model: model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned(),
             cpus: pool_affinity::cpu_count(),
@@ -26,7 +35,13 @@ impl Environment {
             kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             load: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            date: date.unwrap_or_default(),
         }
+    }
+
+    /// The load of the last minute.
+    pub fn load_before(&self) -> &str {
+        self.load.split(' ').next().unwrap_or_default()
     }
 
     /// Formats it as a JSON object that also names the run.

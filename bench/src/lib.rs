@@ -4,22 +4,29 @@
 //! processes has to be built before the first thread exists, and gathers the lines that the copies
 //! print. Results are asserted, times never.
 //!
-//! * `program.rs`: reads the arguments of a program, which has nothing but its parts.
+//! * `program.rs`: a program, which has nothing but its parts; `options.rs`: its arguments.
 //! * `bout.rs`: measures: several subjects do the same work in turns.
 //! * `conductor.rs`: starts the copies, and gathers their lines.
-//! * `line.rs`: one line of the table; `report.rs`: the table that people read.
+//! * `quantiles.rs`: medians and percentiles.
+//! * `line.rs`: one line of the table; `report.rs`: the table that people read; `chart.rs`: the
+//!   same as bars; `picture.rs`: draws bars.
 //! * `environment.rs`: the machine and the build that were measured.
 //! * `peer.rs`: a forked process as the other end of a bare baseline.
 //! * `channels.rs`: channels of `pool-ipc` and their baselines as subjects.
 
 pub mod bout;
 pub mod channels;
+mod chart;
 mod conductor;
-mod environment;
+pub mod environment;
 pub mod line;
+mod options;
 pub mod peer;
+pub mod picture;
 mod program;
+pub mod quantiles;
 mod report;
 
-use program::PART;
-pub use program::{EXIT_AT_ONCE, Outcome, Part, main};
+pub use options::EXIT_AT_ONCE;
+use options::PART;
+pub use program::{Outcome, Part, main};

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::quantiles::Spread;
+
 /// The unit of a number, which also says which direction is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -69,9 +71,9 @@ pub struct Line {
     pub subject: String,
     /// The median of all rounds.
     pub median: f64,
-    /// The 99th percentile of single operations.
-    pub p99: Option<f64>,
-    /// The unit of the median and the percentile.
+    /// Percentiles of single operations.
+    pub spread: Spread,
+    /// The unit of the median and the percentiles.
     pub unit: Unit,
     /// The name of the subject that the ratio is to.
     pub baseline: Option<String>,
@@ -93,7 +95,8 @@ impl Line {
         if self.unit.is_cost() { value <= limit } else { value >= limit }
     }
 
-    /// Formats the line as fields between tabs, for the program that started this copy.
+    /// Formats the line as fields between tabs, for the program that started this copy. New fields
+    /// come last, since programs of several revisions are compared.
     pub(crate) fn to_tabs(&self) -> String {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         let goal = |goal: Option<Goal>| match goal {
@@ -106,23 +109,27 @@ impl Line {
             self.case.clone(),
             self.subject.clone(),
             self.median.to_string(),
-            number(self.p99),
+            number(self.spread.p99),
             self.unit.text().to_owned(),
             self.baseline.clone().unwrap_or_default(),
             number(self.ratio),
             goal(self.floor),
             goal(self.aim),
+            number(self.spread.p50),
+            number(self.spread.p999),
         ]
         .join("\t")
     }
 
-    /// Parses the text of [`Line::to_tabs`].
+    /// Parses the text of [`Line::to_tabs`], of which the last fields may be missing.
     pub(crate) fn from_tabs(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split('\t').collect();
-        let [row, case, subject, median, p99, unit, baseline, ratio, floor, aim] = fields[..]
+        let [row, case, subject, median, p99, unit, baseline, ratio, floor, aim, ref rest @ ..] =
+            fields[..]
         else {
             return None;
         };
+        let number = |text: &str| text.parse().ok();
         let goal = |text: &str| match text.split_at_checked(1)? {
             ("v", limit) => Some(Goal::Value(limit.parse().ok()?)),
             ("r", limit) => Some(Goal::Ratio(limit.parse().ok()?)),
@@ -133,10 +140,14 @@ impl Line {
             case: case.to_owned(),
             subject: subject.to_owned(),
             median: median.parse().ok()?,
-            p99: p99.parse().ok(),
+            spread: Spread {
+                p50: rest.first().copied().and_then(number),
+                p99: number(p99),
+                p999: rest.get(1).copied().and_then(number),
+            },
             unit: Unit::parse(unit)?,
             baseline: (!baseline.is_empty()).then(|| baseline.to_owned()),
-            ratio: ratio.parse().ok(),
+            ratio: number(ratio),
             floor: goal(floor),
             aim: goal(aim),
         })
@@ -161,7 +172,9 @@ impl Line {
             }
         };
         number("median", Some(self.median));
-        number("p99", self.p99);
+        number("p50", self.spread.p50);
+        number("p99", self.spread.p99);
+        number("p99.9", self.spread.p999);
         number("ratio", self.ratio);
         for (key, goal) in [("floor", self.floor), ("aim", self.aim)] {
             match goal {
@@ -195,22 +208,43 @@ pub(crate) fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_survives_the_way_to_the_program_that_asked_for_it() {
-        let line = Line {
+    fn example() -> Line {
+        Line {
             row: "tiny".into(),
             case: "a \"case\"".into(),
             subject: "fork".into(),
             median: 0.1 + 0.2,
-            p99: None,
+            spread: Spread { p50: Some(0.25), p99: Some(2.0), p999: Some(7.5) },
             unit: Unit::MegaTasks,
             baseline: Some("rayon".into()),
             ratio: Some(0.99),
             floor: Some(Goal::Value(1.0)),
             aim: Some(Goal::Ratio(0.99)),
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_survives_the_way_to_the_program_that_asked_for_it() {
+        let line = example();
         assert_eq!(Line::from_tabs(&line.to_tabs()), Some(line.clone()));
         assert!(line.to_json(7).contains(r#""case":"a \"case\"""#));
         assert!(line.meets(Goal::Ratio(0.99)) && !line.meets(Goal::Value(1.0)));
+    }
+
+    #[test]
+    fn lines_of_older_and_newer_programs_are_understood() {
+        let text = example().to_tabs();
+        let older: Vec<&str> = text.split('\t').take(10).collect();
+        let spread = Spread { p99: Some(2.0), ..Spread::default() };
+        assert_eq!(Line::from_tabs(&older.join("\t")), Some(Line { spread, ..example() }));
+        assert_eq!(Line::from_tabs(&format!("{text}\tunknown")), Some(example()));
+        assert_eq!(Line::from_tabs(&older[..9].join("\t")), None);
+    }
+
+    #[test]
+    fn percentiles_that_are_not_there_are_left_out_of_the_file() {
+        assert!(example().to_json(7).contains(r#""p50":0.25,"p99":2,"p99.9":7.5"#));
+        let line = Line { spread: Spread::default(), ..example() };
+        assert!(!line.to_json(7).contains("\"p"), "{}", line.to_json(7));
     }
 }

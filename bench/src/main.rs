@@ -4,8 +4,10 @@
 //!
 //! * `rows/`: the rows, one file per question.
 //! * `pools.rs`: the pools that a part compares; `thread_pool.rs`: a plain pool of threads.
+//! * `calls.rs`: single calls, one behind the other or with pauses.
 //! * `work.rs`: arithmetic that takes a given time.
 
+mod calls;
 mod pools;
 mod rows;
 mod thread_pool;
@@ -13,7 +15,7 @@ mod work;
 
 use std::process::ExitCode;
 
-use pool_bench::{EXIT_AT_ONCE, Outcome, Part, bout, channels, line, peer};
+use pool_bench::{EXIT_AT_ONCE, Outcome, Part, bout, channels, line, peer, quantiles};
 
 fn main() -> ExitCode {
     pool_bench::main("pool-bench", rows::PARTS)

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::bout::{median, timed};
+use crate::{bout::timed, quantiles::median};
 
 /// Arithmetic that no compiler shortens: each step needs the one before.
 pub(crate) fn spin(steps: u64) -> u64 {

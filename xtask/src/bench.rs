@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
 
-use crate::hand_over;
 use crate::workspace::Workspace;
+use crate::{compare, hand_over};
 
 /// The package of the program that runs the given rows, or all of them.
 const PACKAGE: &str = "pool-bench";
@@ -14,6 +14,9 @@ const PUBLISHED: &str = "published";
 
 /// Entry point of the sub-command.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
+    if args.iter().any(|arg| arg == compare::FLAG) {
+        return compare::main(args);
+    }
     let workspace = Workspace::current();
     let mut lookup = workspace.cargo(["pkgid", "-p", PACKAGE]);
     lookup.stdout(Stdio::null()).stderr(Stdio::null());

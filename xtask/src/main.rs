@@ -4,7 +4,7 @@
 //! a cell runs under a deadline.
 //!
 //! * `test.rs`, `ci.rs`, `floors.rs` (with `floors/`), `loom.rs`, `bench.rs`, `demo.rs`: the
-//!   sub-commands.
+//!   sub-commands; `compare.rs` (with `compare/`): the benchmarks of two revisions.
 //! * `cells.rs`, `cells/`: the cells, one file per question; `matrix.rs`: runs and prints them;
 //!   `deadline.rs`: runs a command under a deadline; `table.rs`: plain text tables.
 //! * `workspace.rs`: the root, the crates, and how cargo is called; `tree.rs`: the dependencies of
@@ -18,6 +18,7 @@
 mod bench;
 mod cells;
 mod ci;
+mod compare;
 mod deadline;
 mod demo;
 mod documents;
@@ -58,7 +59,11 @@ usage: cargo xtask <command>
   demo [--small] [ARGS]…
                build and run the demo of pool-api in release;
                --small gives it the sources of this workspace as input
-  bench [ROW]… build and run the benchmarks in release, all of them or the given rows
+  bench [--quick] [--json PATH] [--svg PATH] [ROW]…
+               build and run the benchmarks in release, all of them or the given rows
+                 --svg PATH   draw a picture of the run
+  bench --compare REV [--rounds N] [--quick] [ROW]…
+               run the benchmarks of a revision of git and of this checkout in turns
   bench published [--with-python] [--quick] [--runs N] [--svg PATH] [BENCHMARK]…
                the three benchmarks that MPIRE has published (images, words, model), serial and
                by each way of running them in parallel

@@ -11,12 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pool_bench::environment::Environment;
+
 use crate::{
     Benchmark, Options, Outcome, SUBJECT, chart,
     data::Data,
     memory, python,
     subjects::{self, MARK},
-    table::{self, Machine},
+    table,
 };
 
 /// The time limit of one run.
@@ -44,7 +46,7 @@ pub(crate) struct Results {
 
 /// Measures what was asked for; returns whether all results are right.
 pub(crate) fn conduct(options: &Options) -> Outcome<bool> {
-    let machine = Machine::read();
+    let machine = Environment::read();
     let workers = machine.usable;
     let data = Data::make(options.quick)?;
     let mut failures = Vec::new();

@@ -1,33 +1,8 @@
-//! The results as a table, and the machine that they are of.
+//! The results as a table.
 
-use std::{fs, process::Command};
+use pool_bench::environment::Environment;
 
 use crate::conductor::{Measured, Results};
-
-/// The machine and the day.
-pub(crate) struct Machine {
-    pub(crate) model: String,
-    pub(crate) usable: usize,
-    pub(crate) date: String,
-    /// The load of the machine before, which is that of other programs.
-    pub(crate) load: String,
-}
-
-impl Machine {
-    pub(crate) fn read() -> Self {
-        let file = |path| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = file("/proc/cpuinfo");
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
-        let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
-        let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        Self {
-            model: model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned(),
-            usable: pool_affinity::usable_cpus(),
-            date: date.unwrap_or_default(),
-            load: file("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
-        }
-    }
-}
 
 impl Results {
     /// The serial run that a subject is compared with: that of its language.
@@ -50,7 +25,7 @@ pub(crate) fn is_serial(measured: &Measured) -> bool {
 }
 
 /// Prints a block for each benchmark.
-pub(crate) fn print(all: &[Results], machine: &Machine) {
+pub(crate) fn print(all: &[Results], machine: &Environment) {
     for results in all {
         println!("\n{}", results.benchmark.title());
         println!(
@@ -72,5 +47,5 @@ pub(crate) fn print(all: &[Results], machine: &Machine) {
         }
     }
     println!("\n{} CPUs of {}, {}", machine.usable, machine.model, machine.date);
-    println!("load before: {}", machine.load);
+    println!("load before: {}", machine.load_before());
 }

@@ -8,9 +8,10 @@ use pool_api::{StartMethod, WorkerPool};
 
 use crate::{
     Outcome,
-    bout::{Scale, median, print},
+    bout::{Scale, print},
     line::{Goal, Line, Unit},
     peer::Peer,
+    quantiles::{Spread, median},
 };
 
 const MIB: usize = 1 << 20;
@@ -23,7 +24,7 @@ pub(crate) fn run(scale: &Scale, method: StartMethod) -> Outcome {
             case: case.to_owned(),
             subject,
             median,
-            p99: None,
+            spread: Spread::default(),
             unit: Unit::Mebibytes,
             baseline: None,
             ratio: None,

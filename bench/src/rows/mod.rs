@@ -6,10 +6,12 @@
 //! * `futures.rs`: calls of which the caller takes the results later.
 //! * `heavy_tail.rs`: a few tasks that take most of the time.
 //! * `locks.rs`: locks between processes.
+//! * `many_calls.rs`: many calls at a time.
 //! * `memory.rs`: the memory of the workers and the parent.
 //! * `payload.rs`: large items and large results.
 //! * `roundtrip.rs`: the smallest call.
 //! * `shared.rs`: arrays in shared memory beside slices in private memory.
+//! * `small.rs`: a map that is over soon.
 //! * `start.rs`: builds a pool, runs one task on each worker, ends it.
 //! * `tiny.rs`: the smallest tasks.
 
@@ -19,10 +21,12 @@ mod data_set;
 mod futures;
 mod heavy_tail;
 mod locks;
+mod many_calls;
 mod memory;
 mod payload;
 mod roundtrip;
 mod shared;
+mod small;
 mod start;
 mod tiny;
 
@@ -33,9 +37,14 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "roundtrip", run: roundtrip::run },
     Part { name: "tiny/1", run: |scale| tiny::run(scale, 1) },
     Part { name: "tiny/2", run: |scale| tiny::run(scale, 2) },
+    Part { name: "small", run: small::run },
     Part { name: "futures/gathered", run: futures::gathered },
     Part { name: "futures/beside", run: futures::beside },
     Part { name: "futures/ways", run: futures::ways },
+    Part { name: "many_calls/maps", run: many_calls::maps },
+    Part { name: "many_calls/applies", run: many_calls::applies },
+    Part { name: "many_calls/stalled", run: many_calls::stalled },
+    Part { name: "many_calls/dropped", run: many_calls::dropped },
     Part { name: "payload/in-1", run: |scale| payload::items(scale, 1) },
     Part { name: "payload/in-16", run: |scale| payload::items(scale, 16) },
     Part { name: "payload/out-1", run: |scale| payload::results(scale, 1) },

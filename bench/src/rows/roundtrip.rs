@@ -3,11 +3,7 @@
 //! A function that does nothing on one warm worker: while it is hot, in calls one behind the other,
 //! and after it has slept for longer than a millisecond.
 
-use std::{
-    sync::atomic::Ordering::SeqCst,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering::SeqCst, thread, time::Duration};
 
 use crossbeam_channel::bounded;
 use pool_affinity::{CpuSet, current_cpus};
@@ -15,7 +11,8 @@ use pool_shm::futex;
 
 use crate::{
     Outcome,
-    bout::{Bout, Expected, LONGEST_SAMPLE, Sample, Scale, median, timed},
+    bout::{Bout, Expected, Sample, Scale},
+    calls::{asleep, hot},
     line::{Goal, Unit},
     peer::Peer,
     pools::Pools,
@@ -91,7 +88,7 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
     bout.baseline(CROSSBEAM, || hot(slow, channel));
     bout.run(scale.rounds(11))?;
 
-    let count = scale.count(80);
+    let count = scale.count(144);
     let mut bout = Bout::new("roundtrip", "after a pause of 1.5 ms", Unit::Micros);
     for pool in pools.iter() {
         let mut expected = Expected::beside(FUTEX);
@@ -99,49 +96,11 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
             expected = expected.floor(Goal::Ratio(2.0)).aim(Goal::Ratio(1.2));
         }
         bout.subject(pool.start_method().to_string(), expected, move || {
-            asleep(count, || Ok(pool.apply(1u64, |x| x).map(drop)?))
+            asleep(count, PAUSE, || Ok(pool.apply(1u64, |x| x).map(drop)?))
         });
     }
-    bout.baseline(FUTEX_TWO, || pinned(&mut || asleep(count, || futex(&apart))));
-    bout.baseline(FUTEX, || asleep(count, || futex(&free)));
-    bout.baseline(CROSSBEAM, || asleep(count, channel));
+    bout.baseline(FUTEX_TWO, || pinned(&mut || asleep(count, PAUSE, || futex(&apart))));
+    bout.baseline(FUTEX, || asleep(count, PAUSE, || futex(&free)));
+    bout.baseline(CROSSBEAM, || asleep(count, PAUSE, channel));
     bout.run(scale.rounds(7))
-}
-
-/// Calls timed together, so that reading the clock does not count.
-const TOGETHER: usize = 16;
-
-/// Calls one behind the other: the median of a few at a time, then some one by one for their
-/// spread.
-fn hot(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Sample> {
-    let batch = || (0..TOGETHER).try_for_each(|_| call());
-    let mut micros = each(count / TOGETHER, batch)?;
-    micros.iter_mut().for_each(|micros| *micros /= TOGETHER as f64);
-    Ok(Sample::with_each(median(&micros), each(count / 8, call)?))
-}
-
-/// Calls with a pause before each.
-fn asleep(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Sample> {
-    let mut micros = Vec::with_capacity(count);
-    for _ in 0..count {
-        thread::sleep(PAUSE);
-        let (done, seconds) = timed(&mut call);
-        done?;
-        micros.push(seconds * 1e6);
-    }
-    Ok(Sample::of_each(micros))
-}
-
-fn each(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Vec<f64>> {
-    let begun = Instant::now();
-    let mut micros = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (done, seconds) = timed(&mut call);
-        done?;
-        micros.push(seconds * 1e6);
-        if begun.elapsed() > LONGEST_SAMPLE {
-            break;
-        }
-    }
-    Ok(micros)
 }

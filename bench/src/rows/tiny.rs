@@ -34,9 +34,11 @@ pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
         let plural = if workers == 1 { "" } else { "s" };
         let case = format!("{workers} worker{plural}, {chunks}");
         let mut bout = Bout::new("tiny", case, Unit::MegaTasks);
-        let baseline = format!("crossbeam, {chunk_of_threads} a chunk");
+        let crossbeam = format!("crossbeam, {chunk_of_threads} a chunk");
+        // Rayon has no chunks of a given size, and crossbeam no other ones.
+        let baseline = if chunk.is_some() { &crossbeam } else { RAYON };
         for pool in pools.iter() {
-            let mut expected = Expected::beside(&baseline);
+            let mut expected = Expected::beside(baseline);
             if !pool.worker_pids().is_empty() {
                 expected.floor = floor.map(Goal::Value);
                 expected.aim = aim.map(Goal::Value);
@@ -54,7 +56,7 @@ pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
         }
         let threads = &threads;
         let (mut fitting, mut fitting_rayon) = (count, count);
-        bout.baseline(baseline.clone(), move || {
+        bout.subject(crossbeam.clone(), Expected::beside(RAYON), move || {
             rate(&mut fitting, |count| Ok(threads.map(0..count, chunk_of_threads)))
         });
         let rayon = &rayon;
