@@ -153,8 +153,8 @@ impl<S, W, E> Builder<S, W, E> {
     /// Whether the pool's calls are recorded, for [`WorkerPool::calls`] and
     /// [`watched_pools`](crate::watched_pools); `false` without it. They are anyway while
     /// [`watch_all`](crate::watch_all) asks for it. Recording costs some microseconds for each
-    /// call, and nothing for each item. Calls of one item are not recorded, unless they have a
-    /// [`cancel_token`](crate::Call::cancel_token).
+    /// call, and nothing for each item. Calls of one item (`apply` and its sisters) are recorded
+    /// only with a [`cancel_token`](crate::Call::cancel_token) or with progress.
     pub fn watched(mut self, on: bool) -> Self {
         self.options.watched = on;
         self

@@ -328,7 +328,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// The calls that go on, and the last 100 that have ended: the latest first. Empty where calls
-    /// are not recorded: see [`Builder::watched`].
+    /// are not recorded: see [`Builder::watched`]. Calls of one item (`apply` and its sisters) are
+    /// recorded only with a [`cancel_token`](crate::Call::cancel_token) or with progress.
     ///
     /// ```
     /// let pool = pool_api::WorkerPool::builder().n_jobs(2).watched(true).build()?;

@@ -7,7 +7,7 @@ mod deadline;
 #[path = "support/drive.rs"]
 mod drive;
 
-use std::{sync::atomic::Ordering::SeqCst, thread};
+use std::{sync::atomic::Ordering::SeqCst, thread, time::Duration};
 
 use deadline::within_a_minute;
 use drive::{Publisher, SharedBoard};
@@ -261,6 +261,20 @@ fn an_order_to_leave_is_for_one_incarnation() {
     });
     board.ask_to_leave(0, Incarnation::new(0));
     assert!(!Claimer::new(board.clone(), 0, Incarnation::new(3), 0).asked_to_leave());
+}
+
+#[test]
+fn a_claimer_counts_as_asleep_during_a_nap_and_after_it() {
+    let board = board(1, 1);
+    let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
+    let (wake_count, _) = claimer.prepare_sleep().expect("there is no news");
+    assert!(!claimer.nap(wake_count, Duration::ZERO) && board.sleeps(0));
+    assert_eq!(board.wake(1), 1);
+    within_a_minute(move || {
+        assert!(claimer.nap(wake_count, Duration::MAX), "the wake count has moved on");
+        claimer.sleep(wake_count);
+    });
+    assert!(!board.sleeps(0));
 }
 
 #[test]

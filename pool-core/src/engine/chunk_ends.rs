@@ -27,13 +27,16 @@ impl Engine {
         let finished = outcome.progress.finished.min(size);
         // (Most chunks are complete, and need no copy.)
         let rest = (finished < size).then(|| chunk.clone());
-        self.slots[slot.index()] = SlotUse::Lent { incarnation, job };
         self.published_slots -= 1;
         if let Some(worker) = target {
             self.targeted.left(worker);
         }
         let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
-        if finished > 0 && self.is_open(job) {
+        if finished > 0
+            && let Some(record) = self.jobs.get_mut(&job).filter(|record| record.open)
+        {
+            record.lent += 1;
+            self.slots[slot.index()] = SlotUse::Lent { incarnation, job };
             let capacity = size;
             let delivery =
                 Delivery::Results { slot, incarnation, first, capacity, measure, outcome };

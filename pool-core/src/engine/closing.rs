@@ -22,17 +22,15 @@ impl Engine {
     /// chunks that another leaves room for.
     #[inline]
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<SlotIndex> {
-        let mut known = false;
+        let mut any_chunks = false;
         for job in jobs {
-            if let Some(record) = self.jobs.get_mut(*job) {
+            if let Some(record) = self.jobs.get_mut(job) {
                 record.open = false;
-                known = true;
+                any_chunks |= record.chunks > 0;
                 self.forget_if_over(*job, out);
             }
         }
-        let none_waits =
-            self.queue.is_empty() && self.held.is_empty() && !self.targeted.any_waits();
-        if !known || (self.free_slots == self.slots.len() && none_waits) {
+        if !any_chunks {
             return Vec::new();
         }
         let mut dropped = self.targeted.withdraw(|chunk| jobs.contains(&chunk.job));
@@ -62,8 +60,12 @@ impl Engine {
     /// slots that it was lent and has not given back, since its caller panicked.
     #[inline]
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<SlotIndex> {
+        let lent = self.jobs.get(&job).map_or(0, |record| record.lent);
         let published = self.cancel_jobs(&[job], out);
-        if self.free_slots < self.slots.len() {
+        if lent > 0 {
+            if let Some(record) = self.jobs.get_mut(&job) {
+                record.lent = 0;
+            }
             for slot in (0..self.slots.len()).map(SlotIndex::new) {
                 if matches!(self.slots[slot.index()], SlotUse::Lent { job: of, .. } if of == job) {
                     out.push(Action::Release { slot });

@@ -7,7 +7,7 @@
 //! so the engine always publishes that chunk again, also when its job is closed: in the slot that
 //! the last results of the worker leave, before any other chunk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pool_ipc::{
     Block,
@@ -16,7 +16,7 @@ use pool_ipc::{
 
 use super::{
     chunk::{Action, Chunk, Delivery, Ended},
-    jobs::{JobId, JobTable},
+    jobs::JobId,
     targeted::TargetedQueues,
     workers::WorkerTable,
 };
@@ -38,6 +38,8 @@ pub(super) enum SlotUse {
 pub(super) struct JobRecord {
     pub(super) open: bool,
     pub(super) chunks: usize,
+    /// Slots that are lent to it.
+    pub(super) lent: usize,
     /// The block of the context that all its chunks read.
     context: Option<Block>,
 }
@@ -59,7 +61,7 @@ pub(crate) struct Engine {
     pub(super) targeted: TargetedQueues,
     /// Chunks whose worker waits for room, until its results have been read.
     pub(super) held: Vec<Chunk>,
-    pub(super) jobs: JobTable<JobRecord>,
+    pub(super) jobs: BTreeMap<JobId, JobRecord>,
     next_job: u64,
 }
 
@@ -75,7 +77,7 @@ impl Engine {
             queue: VecDeque::new(),
             targeted: TargetedQueues::new(workers, slots),
             held: Vec::new(),
-            jobs: JobTable::new(),
+            jobs: BTreeMap::new(),
             next_job: 1,
         }
     }
@@ -90,29 +92,29 @@ impl Engine {
     /// Keeps the context's block until the job is closed and no chunk of it is left; `false` when
     /// the job is over.
     pub(crate) fn keep_context(&mut self, job: JobId, block: Block) -> bool {
-        let Some(record) = self.jobs.get_mut(job) else { return false };
+        let Some(record) = self.jobs.get_mut(&job) else { return false };
         record.context = Some(block);
         true
     }
 
     /// Whether the job's results are wanted.
     pub(crate) fn is_open(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some_and(|record| record.open)
+        self.jobs.get(&job).is_some_and(|record| record.open)
     }
 
     /// Whether the job is open, or a chunk of it has not ended.
     pub(crate) fn knows(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some()
+        self.jobs.contains_key(&job)
     }
 
     /// Whether any chunk is under way.
     pub(crate) fn has_chunks(&self) -> bool {
-        self.jobs.iter().any(|(_, record)| record.chunks > 0)
+        self.busy_jobs > 0
     }
 
     /// Whether any chunk of the job is under way.
     pub(crate) fn has_chunks_of(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some_and(|record| record.chunks > 0)
+        self.jobs.get(&job).is_some_and(|record| record.chunks > 0)
     }
 
     /// The chunk that was published in the slot.
@@ -129,6 +131,15 @@ impl Engine {
             SlotUse::Published(chunk) => Some((SlotIndex::new(slot), chunk)),
             _ => None,
         })
+    }
+
+    /// The jobs to which slots with results are lent.
+    pub(crate) fn jobs_with_results(&self) -> BTreeSet<JobId> {
+        let job = |slot: &SlotUse| match slot {
+            SlotUse::Lent { job, .. } => Some(*job),
+            _ => None,
+        };
+        self.slots.iter().filter_map(job).collect()
     }
 
     /// Whether chunks wait for a slot while none is free.
@@ -194,7 +205,7 @@ impl Engine {
     pub(super) fn finish(&mut self, chunk: Ended, out: &mut Vec<Action>) {
         let Ended { job, items, bytes } = chunk;
         out.push(Action::FreeItems { block: items });
-        if let Some(record) = self.jobs.get_mut(job) {
+        if let Some(record) = self.jobs.get_mut(&job) {
             record.chunks -= 1;
             self.busy_jobs -= usize::from(record.chunks == 0);
             if record.open {
@@ -205,8 +216,8 @@ impl Engine {
     }
 
     pub(super) fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
-        if self.jobs.get(job).is_some_and(|record| !record.open && record.chunks == 0) {
-            let context = self.jobs.remove(job).and_then(|record| record.context);
+        if self.jobs.get(&job).is_some_and(|record| !record.open && record.chunks == 0) {
+            let context = self.jobs.remove(&job).and_then(|record| record.context);
             out.extend(context.map(|block| Action::FreeItems { block }));
         }
     }
@@ -218,8 +229,9 @@ impl Engine {
 
     /// Frees the slot, whose results a job has read.
     pub(crate) fn released(&mut self, slot: SlotIndex, out: &mut Vec<Action>) {
-        if !matches!(self.slots[slot.index()], SlotUse::Lent { .. }) {
-            return;
+        let SlotUse::Lent { job, .. } = self.slots[slot.index()] else { return };
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.lent -= 1;
         }
         self.free(slot);
         self.admit_held();

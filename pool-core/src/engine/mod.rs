@@ -32,7 +32,7 @@ mod workers;
 
 pub(crate) use chunk::{Action, Chunk, Delivery, Why};
 pub(crate) use dispatch::Engine;
-pub(crate) use jobs::{JobId, JobTable};
+pub(crate) use jobs::JobId;
 pub(crate) use measure::{MeasureResults, measure_results};
 pub(crate) use sizing::Sizer;
 pub(crate) use sizing::SizingRules;

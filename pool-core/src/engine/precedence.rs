@@ -9,7 +9,7 @@ impl Engine {
     /// Counts a new chunk of an open job, and says in it whether it goes first.
     #[inline]
     pub(super) fn count_new(&mut self, chunk: &mut Chunk) {
-        let Some(record) = self.jobs.get_mut(chunk.job) else { return };
+        let Some(record) = self.jobs.get_mut(&chunk.job) else { return };
         // The first chunk of a call that has just come, or whose other chunks have all ended: so no
         // chunk overtakes an earlier one of its job, which many calls of one item each may share.
         chunk.goes_first = record.chunks == 0

@@ -98,7 +98,7 @@ pub(super) fn write_picture(
     }
     if insights.sampled_every > 1 {
         let every = insights.sampled_every;
-        notes.push(format!("tasks were short: at least one in {every} had its time taken"));
+        notes.push(format!("some tasks were short: at least one in {every} had its time taken"));
     }
     text(out, (24, y), "soft", &notes.join(" · "))?;
     writeln!(out, "</svg>")
@@ -256,14 +256,16 @@ fn draw_times(out: &mut impl Write, insights: &Insights, head: usize) -> io::Res
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
         return text(out, (LEFT, top + 20), "soft", "no task had its time taken");
     };
-    let at = |part| times.quantile(part).map_or(0, nanos);
+    // (A quantile is the end of its range, which may lie beyond the longest time.)
+    let longest = insights.top_5_max_task_durations.first().copied().map_or(u64::MAX, nanos);
+    let at = |part| short_time(times.quantile(part).map_or(0, nanos).min(longest));
     let text_of = format!(
         "{} timed · half within {} · 95 % within {} · 99 % within {} · all within {}",
         grouped(times.count()),
-        short_time(at(0.5)),
-        short_time(at(0.95)),
-        short_time(at(0.99)),
-        short_time(at(1.0))
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        at(1.0)
     );
     text_to(out, (RIGHT, head), "end", &text_of)?;
     let (low, high) = ((first.0.max(1) as f64).ln(), (last.1.max(2) as f64).ln());
@@ -327,8 +329,13 @@ fn round_time(nanos: u64) -> String {
 fn draw_task(out: &mut impl Write, task: &LongTask, y: usize) -> io::Result<()> {
     let time = short_time(u64::try_from(task.duration.as_nanos()).unwrap_or(u64::MAX));
     text_to(out, (LEFT + 8, y), "end", &time)?;
-    let item = task.item.map_or(String::new(), |item| format!(" · item {}", grouped(item)));
-    text(out, (LEFT + 24, y), "text", &format!("worker {}{item}", task.worker))?;
+    let number = |name: &str, number: Option<u64>| {
+        number.map_or(String::new(), |number| format!(" · {name} {}", grouped(number)))
+    };
+    let item = number("item", task.item);
+    // Beside the text of the arguments there is no room for more.
+    let call = number("call", task.call.filter(|_| task.args.is_none()));
+    text(out, (LEFT + 24, y), "text", &format!("worker {}{call}{item}", task.worker))?;
     if let Some(args) = &task.args {
         let cut = cut_to(args, (RIGHT - 340) as f64);
         writeln!(out, "<text x=\"340\" y=\"{y}\" class=\"soft code\">{}</text>", Xml(&cut))?;

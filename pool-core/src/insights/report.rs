@@ -318,16 +318,18 @@ impl fmt::Display for Insights {
         writeln!(f, "\nTop 5 longest tasks\n-------------------")?;
         for (rank, task) in (1..).zip(&self.top_5_max_tasks) {
             write!(f, "{rank}. Time: {}", clock_text(task.duration))?;
-            match (&task.args, task.item) {
-                (Some(args), _) => writeln!(f, " - {}", OneLine(args))?,
-                (None, Some(item)) => writeln!(f, " - item {item}, worker {}", task.worker)?,
-                (None, None) => writeln!(f, " - worker {}", task.worker)?,
+            if let Some(args) = &task.args {
+                write!(f, " - {}", OneLine(args))?;
+            }
+            match task.item {
+                Some(item) => writeln!(f, " - item {item}, worker {}", task.worker)?,
+                None => writeln!(f, " - worker {}", task.worker)?,
             }
         }
         if self.sampled_every > 1 {
             writeln!(
                 f,
-                "\nTasks were short: at least one in {} had its time taken ({} of {completed}).",
+                "\nSome tasks were short: at least one in {} had its time taken ({} tasks in all).",
                 self.sampled_every,
                 self.task_times.count()
             )?;

@@ -91,8 +91,13 @@ impl Place<'_> {
             What::HandOver { .. } => ("results are handed over".to_string(), "results"),
             What::Exit => ("exit".to_string(), "exit"),
             What::NotRecorded => ("not recorded".to_string(), "record"),
-            What::Task { item: Some(item), .. } => (format!("item {item}"), "task"),
-            What::Task { item: None, .. } => ("task".to_string(), "task"),
+            What::Task { item: Some(item), .. }
+            | What::Chunk { first: Some(item), items: Some(1), .. } => {
+                (format!("item {item}"), "task")
+            }
+            What::Task { item: None, .. } | What::Chunk { items: Some(1), .. } => {
+                ("task".to_string(), "task")
+            }
             What::Chunk { items: Some(items), .. } => (format!("chunk of {items} items"), "task"),
             What::Chunk { items: None, .. } => ("chunk".to_string(), "task"),
         };

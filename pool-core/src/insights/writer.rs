@@ -414,7 +414,9 @@ impl RowWriter {
             self.count(CHUNKS_LEFT_OUT, 1);
         }
         if self.area.shape().records > 0 {
-            self.count(ITEMS_LEFT_OUT, (done as u64).saturating_sub(chunk.recorded));
+            // (The record of a chunk of one item is that of its item.)
+            let recorded = if chunk.is_recorded && done == 1 { 1 } else { chunk.recorded };
+            self.count(ITEMS_LEFT_OUT, (done as u64).saturating_sub(recorded));
             let shape = self.area.shape();
             self.set(ITEM_RECORDS, (shape.records - self.item_records) as u64);
             self.set(CHUNK_RECORDS, (shape.chunk_records() - self.chunk_records) as u64);

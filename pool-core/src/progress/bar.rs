@@ -32,7 +32,7 @@ const WITHOUT_TOTAL: &str = "{prefix}{pos} [{elapsed}, {per_sec}]{msg}";
 /// The line of a worker whose task reports steps.
 const OF_WORKER: &str = "{prefix} {percent:>3}% |{wide_bar}| {pos}/{len} [{elapsed}<{eta}]";
 /// The line of a worker whose task does not know how many steps there are.
-const OF_WORKER_WITHOUT_TOTAL: &str = "{prefix} {pos} [{elapsed}]";
+const OF_WORKER_WITHOUT_TOTAL: &str = "{prefix} step {pos} [{elapsed}]";
 /// The keys of a template.
 const KEYS: [&str; 18] = [
     "bar",

@@ -51,11 +51,10 @@ impl Session {
                         {
                             message = Message::Failed(self.with_output(state, job, error));
                         }
-                        if let Some(inbox) = state.inboxes.get_mut(job) {
-                            inbox.messages.push_back(message);
-                            inbox.news = true;
+                        if let Some(queue) = state.inboxes.deliver(job, message) {
+                            state.sleepers.wake_for(job);
                             delivered = true;
-                            answered |= inbox.queue.is_some();
+                            answered |= queue.is_some();
                         }
                     }
                     Action::MakeRoom { incarnation } => {
@@ -80,8 +79,8 @@ impl Session {
         if published > 0 && self.board.announce() {
             self.board.wake(published);
         }
-        if delivered && state.waiting > 0 {
-            self.changed.notify_all();
+        if delivered {
+            state.sleepers.wake_general();
         }
         if answered {
             self.wake_standby(state);
@@ -152,7 +151,8 @@ impl Session {
     /// whether that freed a slot.
     fn spill(&self, state: &mut SessionState, which: impl Fn(&ResultBatch) -> bool) -> bool {
         let mut freed = Vec::new();
-        for inbox in state.inboxes.values_mut() {
+        for job in state.engine.jobs_with_results() {
+            let Some(inbox) = state.inboxes.get_mut(job) else { continue };
             for message in &mut inbox.messages {
                 if let Message::Results(batch) = message
                     && which(batch)

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::state::{DetachedCall, Inbox, Session, SessionState};
+use super::{
+    inboxes::Inbox,
+    state::{DetachedCall, Session, SessionState},
+};
 use crate::{cancel::CancelToken, engine::JobId, error::Error};
 
 impl Session {
@@ -12,9 +15,9 @@ impl Session {
     #[inline]
     pub(super) fn check_tokens(&self, state: &mut SessionState) {
         let (mut pulled, mut kills) = (Vec::new(), !state.detached_calls.is_empty());
-        for (_, inbox) in state.inboxes.iter() {
+        for (_, inbox) in state.inboxes.with_token() {
             if inbox.is_cancelled() {
-                pulled.extend(inbox.token.clone());
+                pulled.extend(inbox.token().cloned());
             }
             kills |= inbox.is_to_be_killed();
         }
@@ -22,8 +25,8 @@ impl Session {
             // After the check of the tokens: the results of items that had finished are kept.
             self.collect(state);
             let has_pulled =
-                |inbox: &Inbox| inbox.token.as_ref().is_some_and(|token| pulled.contains(token));
-            let to_fail = |inbox: &Inbox| inbox.job_error.is_none() && has_pulled(inbox);
+                |inbox: &Inbox| inbox.token().is_some_and(|token| pulled.contains(token));
+            let to_fail = |inbox: &Inbox| inbox.job_error().is_none() && has_pulled(inbox);
             self.fail_all(state, &Error::Cancelled, to_fail);
         }
         if !pulled.is_empty() || kills {
@@ -50,7 +53,7 @@ impl Session {
         inbox: &Inbox,
         grace: Option<Duration>,
     ) {
-        if let Some(token) = inbox.token.clone().filter(|_| state.engine.knows(job)) {
+        if let Some(token) = inbox.token().cloned().filter(|_| state.engine.knows(job)) {
             state.detached_calls.push(DetachedCall { job, token, grace });
         }
     }
@@ -81,8 +84,9 @@ fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
 impl SessionState {
     /// The tokens that can still end a call, each once, since several calls may have the same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
-        let live = |inbox: &Inbox| inbox.job_error.is_none().then(|| inbox.token.clone()).flatten();
-        let calls = self.inboxes.iter().filter_map(|(_, inbox)| live(inbox));
+        let live =
+            |inbox: &Inbox| inbox.job_error().is_none().then(|| inbox.token().cloned()).flatten();
+        let calls = self.inboxes.with_token().filter_map(|(_, inbox)| live(inbox));
         // (The descriptor of a token that was pulled stays readable.)
         let unpulled = |call: &&DetachedCall| !call.token.is_cancelled();
         let detached = self.detached_calls.iter().filter(unpulled).map(|call| call.token.clone());
@@ -98,30 +102,30 @@ impl SessionState {
             token.is_cancelled() && grace != Some(Duration::ZERO)
         };
         let has_ended = |(job, inbox): &(JobId, &Inbox)| {
-            inbox.job_error.is_some() && self.engine.has_chunks_of(*job)
+            inbox.job_error().is_some() && self.engine.has_chunks_of(*job)
         };
-        let mut calls = self.inboxes.iter().filter(has_ended);
+        let mut calls = self.inboxes.with_token().filter(has_ended);
         self.detached_calls.iter().any(|call| asks(&call.token, call.grace))
-            || calls.any(|(_, call)| call.token.as_ref().is_some_and(|t| asks(t, call.killed_in)))
+            || calls.any(|(_, call)| call.token().is_some_and(|t| asks(t, call.killed_in)))
     }
 }
 
 impl Inbox {
     /// Whether the token was pulled and the call has not been told.
     fn is_cancelled(&self) -> bool {
-        self.job_error.is_none() && self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+        self.job_error().is_none() && self.token().is_some_and(CancelToken::is_cancelled)
     }
 
     /// Whether the call has failed and its token asks for a shorter grace than its items have.
     fn is_to_be_killed(&self) -> bool {
-        let grace = || self.token.as_ref().and_then(CancelToken::kill_grace);
-        self.job_error.is_some() && is_sooner(grace(), self.killed_in)
+        let grace = || self.token().and_then(CancelToken::kill_grace);
+        self.job_error().is_some() && is_sooner(grace(), self.killed_in)
     }
 
     /// How long items that run when the call ends may go on before they are killed; `None`: they
     /// are not killed.
     pub(super) fn grace(&self) -> Option<Duration> {
-        let token = self.token.as_ref().and_then(CancelToken::kill_grace);
+        let token = self.token().and_then(CancelToken::kill_grace);
         token.into_iter().chain(self.kill).min()
     }
 }

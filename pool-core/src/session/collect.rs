@@ -9,9 +9,10 @@ use pool_ipc::{
 };
 
 use super::{
+    inboxes::Inbox,
     outputs::LastItem,
     start_errors::no_zygote,
-    state::{Inbox, Phase, Session, SessionState},
+    state::{Phase, Session, SessionState},
 };
 use crate::{
     deferred_log::Entry,
@@ -134,8 +135,8 @@ impl Session {
             any = true;
         }
         self.start_what_is_due(state);
-        if any && state.waiting > 0 {
-            self.changed.notify_all();
+        if any {
+            state.sleepers.wake_all();
         }
         any
     }
@@ -206,11 +207,9 @@ impl Session {
     /// Tells these jobs that they cannot go on.
     pub(super) fn fail_jobs(&self, state: &mut SessionState, error: &Error, jobs: &[JobId]) {
         for job in jobs {
-            if let Some(inbox) = state.inboxes.get_mut(*job) {
-                inbox.fail(error);
-            }
+            state.inboxes.fail(*job, error);
         }
-        self.changed.notify_all();
+        state.sleepers.wake_all();
         self.answered.notify_all();
         self.wake_standby(state);
     }
@@ -222,13 +221,10 @@ impl Session {
         error: &Error,
         which: impl Fn(&Inbox) -> bool,
     ) {
-        for inbox in state.inboxes.values_mut().filter(|inbox| which(inbox)) {
-            inbox.fail(error);
-        }
+        let jobs = state.inboxes.iter().filter(|(_, inbox)| which(inbox)).map(|(job, _)| job);
+        let jobs: Vec<_> = jobs.collect();
         // Relaxed: a thread that sees it takes the lock.
         self.failures.fetch_add(1, Ordering::Relaxed);
-        self.changed.notify_all();
-        self.answered.notify_all();
-        self.wake_standby(state);
+        self.fail_jobs(state, error, &jobs);
     }
 }

@@ -23,7 +23,7 @@ impl Session {
     pub(crate) fn stop_unless_queue_open(&self) -> bool {
         self.stop_unless(|state| {
             let mut inboxes = state.inboxes.iter();
-            inboxes.any(|(job, inbox)| inbox.queue == Some(job) && inbox.job_error.is_none())
+            inboxes.any(|(job, inbox)| inbox.queue() == Some(job) && inbox.job_error().is_none())
         })
     }
 
@@ -32,11 +32,12 @@ impl Session {
         if state.phase == Phase::Open {
             state.phase = Phase::Closing;
         }
-        self.fail_all(&mut state, &Error::Terminated, |inbox| inbox.lazy);
+        self.fail_all(&mut state, &Error::Terminated, |inbox| inbox.is_lazy());
         self.cancel_failed(&mut state);
         drop(state);
-        let busy =
-            |state: &SessionState| state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none());
+        let busy = |state: &SessionState| {
+            state.inboxes.iter().any(|(_, inbox)| inbox.job_error().is_none())
+        };
         let mut gives_way = false;
         self.drive_until(ANYTHING, |state| {
             let closing = state.phase == Phase::Closing;

@@ -12,7 +12,7 @@ use pool_ipc::board::{SlotIndex, WakeThreshold};
 use super::{
     buffers::Buffers,
     results::Message,
-    state::{Inbox, Session, SessionState},
+    state::{Session, SessionState},
 };
 use crate::{
     engine::{Chunk, JobId},
@@ -38,10 +38,7 @@ impl Session {
             self.collect(&mut state);
             self.handle_reports(&mut state);
         }
-        let Some(inbox) = state.inboxes.get_mut(job) else { return Err(Error::Terminated) };
-        inbox.news = false;
-        taken.append(&mut inbox.messages);
-        inbox.job_error.clone().map_or(Ok(()), Err)
+        state.inboxes.take(job, taken)
     }
 
     /// How often calls were told that they cannot go on. When the count has grown, this call may
@@ -53,37 +50,23 @@ impl Session {
 
     /// Whether the job cannot go on.
     pub(crate) fn has_failed(&self, job: JobId) -> bool {
-        self.lock().inboxes.get(job).is_none_or(|inbox| inbox.job_error.is_some())
+        self.lock().inboxes.get(job).is_none_or(|inbox| inbox.job_error().is_some())
     }
 
     /// The jobs of a queue, but for its own job `queue`, for which something has arrived since this
     /// was asked last. News for other queues stay, since those ask for them here, too.
     pub(crate) fn take_news(&self, queue: JobId) -> Vec<JobId> {
-        let mut state = self.lock();
-        let with_news = |(job, inbox): (JobId, &Inbox)| {
-            (inbox.queue == Some(queue) && inbox.news && job != queue).then_some(job)
-        };
-        let jobs: Vec<_> = state.inboxes.iter().filter_map(with_news).collect();
-        for job in &jobs {
-            if let Some(inbox) = state.inboxes.get_mut(*job) {
-                inbox.news = false;
-            }
-        }
-        jobs
+        self.lock().inboxes.take_news(queue)
     }
 
     /// Adds the job to the async queue whose own job is `queue`.
     pub(crate) fn share_inbox(&self, job: JobId, queue: JobId) {
-        if let Some(inbox) = self.lock().inboxes.get_mut(job) {
-            inbox.queue = Some(queue);
-        }
+        self.lock().inboxes.join_queue(job, queue);
     }
 
     /// Marks the queue whose own job this is as closed: a stop no longer has to drain it.
     pub(crate) fn queue_leaves(&self, job: JobId) {
-        if let Some(inbox) = self.lock().inboxes.get_mut(job) {
-            inbox.queue = None;
-        }
+        self.lock().inboxes.leave_queue(job);
     }
 
     /// Notes that items of the job have a limit from now on.
@@ -108,7 +91,7 @@ impl Session {
         done: &dyn Fn() -> bool,
     ) {
         let mut state = self.lock();
-        if state.inboxes.iter().any(|(_, inbox)| inbox.queue.is_none() && !inbox.lazy) {
+        if state.inboxes.any_blocking() {
             let left =
                 until.map_or(NEAR, |u| NEAR.min(u.saturating_duration_since(Instant::now())));
             state.waiting_for_futures += 1;
@@ -134,9 +117,7 @@ impl Session {
     pub(crate) fn notify(&self) {
         let mut state = self.lock();
         self.wake_standby(&mut state);
-        if state.waiting > 0 {
-            self.changed.notify_all();
-        }
+        state.sleepers.wake_general();
         if state.driving {
             self.wake_driver();
         }
@@ -173,7 +154,5 @@ pub(super) const ONE: WakeThreshold = WakeThreshold { finished: 1, has_items: tr
 /// Whether something has arrived for any job of the queue whose own job is `queue`, or that job is
 /// over.
 pub(super) fn has_news(state: &SessionState, queue: JobId) -> bool {
-    let mut inboxes = state.inboxes.iter();
-    state.inboxes.get(queue).is_none()
-        || inboxes.any(|(_, inbox)| inbox.queue == Some(queue) && inbox.news)
+    state.inboxes.get(queue).is_none() || state.inboxes.has_news(queue)
 }

@@ -7,7 +7,8 @@ use pool_ipc::{Block, board::SlotIndex};
 use super::{
     arenas::Carried,
     buffers::Buffers,
-    state::{Inbox, Phase, Session, SessionState},
+    inboxes::Inbox,
+    state::{Phase, Session, SessionState},
     wait::ANYTHING,
 };
 use crate::{
@@ -86,9 +87,7 @@ impl Session {
             return Ok(None);
         }
         let (job, buffers) = self.open_job_in(&mut state, &NewJob::default())?;
-        if let Some(inbox) = state.inboxes.get_mut(job) {
-            inbox.queue = Some(job);
-        }
+        state.inboxes.join_queue(job, job);
         Ok(Some((job, buffers)))
     }
 
@@ -132,20 +131,8 @@ impl Session {
             // The driver may be asleep, and polls the tokens of earlier calls only.
             self.wake_driver();
         }
-        let inbox = Inbox {
-            number: next_call_number(),
-            messages,
-            job_error: None,
-            token,
-            kill,
-            killed_in: None,
-            lazy,
-            limited,
-            queue: None,
-            news: false,
-            first_serial,
-            over: false,
-        };
+        let mut inbox = Inbox::new(next_call_number(), messages, first_serial).with(token, lazy);
+        (inbox.kill, inbox.limited) = (kill, limited);
         state.use_workers();
         state.inboxes.insert(job, inbox);
         state.limited += usize::from(limited);
@@ -264,9 +251,7 @@ impl Session {
         if ends && !self.keeps_alive() {
             self.renew_workers(state);
         }
-        if state.waiting > 0 {
-            self.changed.notify_all();
-        }
+        state.sleepers.wake_general();
     }
 
     /// Leaves the endpoints of channels in the items of these chunks to the workers that run them:
@@ -283,7 +268,7 @@ impl Session {
     /// Takes back the chunks that have not begun of jobs that have failed but are not closed, and
     /// tells the workers that run the others.
     pub(super) fn cancel_failed(&self, state: &mut SessionState) {
-        let failed = |(job, inbox): (JobId, &Inbox)| inbox.job_error.is_some().then_some(job);
+        let failed = |(job, inbox): (JobId, &Inbox)| inbox.job_error().is_some().then_some(job);
         let jobs: Vec<JobId> = state.inboxes.iter().filter_map(failed).collect();
         let published = state.engine.cancel_jobs(&jobs, &mut state.actions);
         let begun = self.take_back(state, published);

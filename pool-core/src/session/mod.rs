@@ -5,9 +5,10 @@
 //!
 //! * `state.rs`: what the lock guards.
 //! * `open.rs`, `end.rs`: the beginning and the end.
-//! * `jobs.rs`: opens, feeds and closes jobs; `reserve.rs`: room for their items.
-//! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: a thread that drives
-//!   only while no other thread does.
+//! * `jobs.rs`: opens, feeds and closes jobs; `inboxes.rs`: what has arrived for them;
+//!   `reserve.rs`: room for their items.
+//! * `wait.rs`: which thread drives, and how the others wait; `sleepers.rs`: those others;
+//!   `standby.rs`: a thread that drives only while no other thread does.
 //! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the engine what happened;
 //!   `worker_death.rs`: with which errors the items of a dead worker fail.
 //! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
@@ -32,6 +33,7 @@ mod end;
 mod futures;
 mod idle;
 mod idle_watch;
+mod inboxes;
 mod insights_area;
 mod jobs;
 mod kill;
@@ -42,6 +44,7 @@ mod reserve;
 mod restart_pauses;
 mod results;
 mod segments;
+mod sleepers;
 mod standby;
 mod start_errors;
 mod state;

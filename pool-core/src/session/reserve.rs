@@ -41,8 +41,7 @@ impl Session {
     ) -> Result<Option<(Block, *mut u8)>, NoRoom> {
         let mut answer = Ok(None);
         self.drive_until_then(ANYTHING, until, |state| {
-            let error =
-                state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.job_error.as_ref());
+            let error = state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.job_error());
             if let Some(error) = error {
                 answer = Err(NoRoom::Failed(error.clone()));
                 return true;

@@ -26,13 +26,16 @@ impl Session {
         until: Option<Instant>,
         done: &dyn Fn() -> bool,
     ) -> bool {
-        let others = self.lock().has_other_drivers();
-        if !others {
-            let done =
-                |state: &mut SessionState| done() || state.waiting > 0 || has_news(state, job);
-            self.drive_until_then(ONE, until, done);
+        let mut state = self.lock();
+        if state.has_other_drivers() {
+            return false;
         }
-        !others
+        state.giving_way += 1;
+        drop(state);
+        let done = |state: &mut SessionState| done() || state.waiting > 0 || has_news(state, job);
+        self.drive_until_then(ONE, until, done);
+        self.lock().giving_way -= 1;
+        true
     }
 
     /// Sleeps while other threads drive or want to, until something has arrived for the queue whose

@@ -4,7 +4,7 @@
 //! releases it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{
@@ -24,13 +24,14 @@ use super::{
     arenas::{OnTheWay, WorkerArena},
     buffers::BufferPool,
     idle_watch::IdleWatch,
+    inboxes::{Inbox, Inboxes},
     log_area::LogCapture,
-    results::Message,
+    sleepers::Sleepers,
 };
 use crate::{
     cancel::CancelToken,
     deferred_log::DeferredLog,
-    engine::{Action, Engine, JobId, JobTable},
+    engine::{Action, Engine, JobId},
     error::{Error, LateOutput, WorkerStage},
     hooks::{Bounds, Exits},
     ids::{ItemIndex, WorkerId},
@@ -56,8 +57,6 @@ const BETWEEN_REPORTS: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) state: Mutex<SessionState>,
-    /// Notified whenever a thread that does not drive may go on.
-    pub(super) changed: Condvar,
     /// Notified whenever something arrives for futures.
     pub(super) answered: Condvar,
     /// Notified whenever a thread that stands by has to look.
@@ -121,7 +120,7 @@ pub(crate) struct SessionState {
     pub(super) cursors: Vec<u64>,
     /// A copy of them that the driver reads without the lock; its memory is used again.
     pub(super) cursors_seen: Vec<u64>,
-    pub(super) inboxes: JobTable<Inbox>,
+    pub(super) inboxes: Inboxes,
     /// Buffers of jobs that are over.
     pub(super) spare: BufferPool,
     /// Actions of the engine that are to be carried out.
@@ -130,8 +129,13 @@ pub(crate) struct SessionState {
     pub(super) round: Vec<Action>,
     /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
     pub(super) driving: bool,
-    /// Threads that wait for the driver.
+    /// Threads that wait for the driver, and those of them that have not been woken.
     pub(super) waiting: usize,
+    pub(super) sleepers: Sleepers,
+    /// Whether the driver sleeps until several chunks have ended.
+    pub(super) awaits_several: bool,
+    /// Threads that leave the driving to others as soon as one waits.
+    pub(super) giving_way: usize,
     /// Threads that wait for futures while others drive.
     pub(super) waiting_for_futures: usize,
     /// Whether threads sleep that drive only while no other one does (`standby.rs`).
@@ -192,33 +196,6 @@ impl Phase {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Inbox {
-    /// The number of its call in this process.
-    pub(super) number: u64,
-    pub(super) messages: VecDeque<Message>,
-    /// The error that ended the job.
-    pub(super) job_error: Option<Error>,
-    /// The token that may end the call from outside.
-    pub(super) token: Option<CancelToken>,
-    /// Items that run when the call ends are killed after this time.
-    pub(super) kill: Option<Duration>,
-    /// The shortest time after which items of the failed job are being killed.
-    pub(super) killed_in: Option<Duration>,
-    /// Its consumer asks for results when it likes, so a stop of the pool does not wait for it.
-    pub(super) lazy: bool,
-    /// Whether its items have a limit.
-    pub(super) limited: bool,
-    /// The own job of the async queue that it belongs to: threads at that queue take what arrives.
-    pub(super) queue: Option<JobId>,
-    /// Whether something has arrived since a thread looked last.
-    pub(super) news: bool,
-    /// The serial from which on workers were started while the job was open.
-    pub(super) first_serial: u64,
-    /// Whether all its items have ended, so that it waits for its workers' ends only.
-    pub(super) over: bool,
-}
-
 /// What the checks for stopped processes have found so far (`watch.rs`).
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -263,14 +240,14 @@ impl SessionState {
 
     /// Whether the job is that of a queue, whose items are calls of one item each.
     pub(super) fn is_queue(&self, job: JobId) -> bool {
-        self.inboxes.get(job).is_some_and(|inbox| inbox.queue == Some(job))
+        self.inboxes.get(job).is_some_and(|inbox| inbox.queue() == Some(job))
     }
 
     /// Whether any call but that of this job is under way. The own job of a queue counts only while
     /// it has chunks: it is open all the time.
     pub(super) fn has_calls_but(&self, job: JobId) -> bool {
         let is_idle =
-            |job, inbox: &Inbox| inbox.queue == Some(job) && !self.engine.has_chunks_of(job);
+            |job, inbox: &Inbox| inbox.queue() == Some(job) && !self.engine.has_chunks_of(job);
         self.inboxes.iter().any(|(other, inbox)| other != job && !is_idle(other, inbox))
     }
 
@@ -279,14 +256,6 @@ impl SessionState {
         if !std::mem::replace(&mut self.used, true) {
             self.exits_from = self.engine.workers.min_serial();
         }
-    }
-}
-
-impl Inbox {
-    /// Notes why the job cannot go on, unless it has failed before.
-    pub(super) fn fail(&mut self, error: &Error) {
-        self.job_error.get_or_insert_with(|| error.clone());
-        self.news = true;
     }
 }
 

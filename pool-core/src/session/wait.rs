@@ -89,12 +89,12 @@ impl Session {
         let mut found = Ok(());
         let threshold =
             WakeThreshold { finished: awaited.chunks as i64, has_items: awaited.has_items };
-        self.drive_from(state, just_polled, threshold, awaited.until, |state| {
+        self.drive_from(state, just_polled, Some(job), threshold, awaited.until, |state| {
             let Some(inbox) = state.inboxes.get_mut(job) else {
                 found = Err(Error::Terminated);
                 return true;
             };
-            if let Some(error) = &inbox.job_error {
+            if let Some(error) = inbox.job_error() {
                 found = Err(error.clone());
                 return true;
             }
@@ -124,16 +124,17 @@ impl Session {
         limit: Option<Instant>,
         done: impl FnMut(&mut SessionState) -> bool,
     ) {
-        self.drive_from(self.lock(), false, threshold, limit, done);
+        self.drive_from(self.lock(), false, None, threshold, limit, done);
     }
 
     /// Drives, or waits for the driver, with the lock held already; `just_polled`: there is nothing
-    /// to collect yet.
+    /// to collect yet; `job`: that whose messages are all that `done` looks at.
     #[inline]
     fn drive_from<'s>(
         &'s self,
         mut state: MutexGuard<'s, SessionState>,
         mut just_polled: bool,
+        job: Option<JobId>,
         threshold: WakeThreshold,
         limit: Option<Instant>,
         mut done: impl FnMut(&mut SessionState) -> bool,
@@ -158,19 +159,23 @@ impl Session {
                 state = self.run_once(state, &mut threshold, limit);
             } else {
                 state.waiting += 1;
-                // The driver may be asleep with a threshold that does not count this thread.
-                self.wake_driver();
+                if state.awaits_several || state.giving_way > 0 {
+                    // It sleeps past what this thread waits for, or leaves the driving to it.
+                    self.wake_driver();
+                }
                 let left = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
-                let woken = self.changed.wait_timeout(state, left);
+                let (place, sleeper) = state.sleepers.add(job);
+                let woken = sleeper.wait_timeout(state, left);
                 state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                state.sleepers.remove(place);
                 state.waiting -= 1;
             }
         }
         if driving {
             state.driving = false;
-            if state.waiting > 0 {
-                self.changed.notify_all();
-            }
+        }
+        if !state.driving {
+            state.sleepers.wake_successor();
         }
         if !state.has_other_drivers() {
             self.wake_standby(&mut state);
@@ -221,6 +226,7 @@ impl Session {
         }
         let (tokens, may_kill) = (state.tokens(), state.may_kill());
         let until = state.first_rest_ends().into_iter().chain(until).min();
+        state.awaits_several = threshold.finished > 1;
         drop(state);
         let limit = match (unclaimed, may_kill) {
             (true, _) => SLEEP_WITH_UNCLAIMED_MS,
@@ -233,6 +239,7 @@ impl Session {
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut state = self.lock();
+        state.awaits_several = false;
         let has_news = reported && self.handle_reports(&mut state);
         if !reported {
             self.start_what_is_due(&mut state);

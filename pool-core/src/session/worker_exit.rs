@@ -14,7 +14,8 @@ use pool_ipc::{
 };
 
 use super::{
-    state::{Inbox, Phase, Session, SessionState},
+    inboxes::Inbox,
+    state::{Phase, Session, SessionState},
     wait::ANYTHING,
 };
 use crate::{
@@ -141,7 +142,7 @@ impl Session {
     /// Fills vacant places, if a job may have work for them or workers live on from call to call.
     pub(super) fn refill(&self, state: &mut SessionState) {
         let wanted =
-            || state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none() && !inbox.over);
+            || state.inboxes.iter().any(|(_, inbox)| inbox.job_error().is_none() && !inbox.over);
         if state.phase.replaces_workers() && (self.keeps_alive() || wanted()) {
             self.start_missing(state);
         }
@@ -248,7 +249,7 @@ impl Session {
         self.fail_all(state, error, |inbox| inbox.first_serial <= serial);
         // Calls that began after the start of that worker try again.
         if state.phase.replaces_workers()
-            && state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none())
+            && state.inboxes.iter().any(|(_, inbox)| inbox.job_error().is_none())
         {
             self.start_missing(state);
         }
@@ -264,7 +265,7 @@ impl Session {
         failure: StartFailure,
     ) {
         // Futures have their results or will have them.
-        let waits = |inbox: &Inbox| inbox.job_error.is_none() && inbox.queue.is_none();
+        let waits = |inbox: &Inbox| inbox.job_error().is_none() && inbox.queue().is_none();
         let any_waits = state.inboxes.iter().any(|(_, inbox)| waits(inbox));
         if any_waits && serial >= state.exits_from {
             self.fail_all(state, &failure.into_error(worker), waits);
@@ -329,7 +330,7 @@ impl Session {
         drop(state);
         let mut ended = Ok(());
         self.drive_until(ANYTHING, |state| {
-            let error = state.inboxes.get(job).and_then(|inbox| inbox.job_error.clone());
+            let error = state.inboxes.get(job).and_then(|inbox| inbox.job_error().cloned());
             let exit_failed = matches!(&error, Some(Error::WorkerExitFailed { .. }));
             let goes_on = error.is_none() || exit_failed;
             ended = error.map_or(Ok(()), Err);

@@ -225,7 +225,12 @@ impl ThreadBackend {
         };
         let control = Arc::new(Control::open(shared, token, limit, lazy)?);
         let mut jobs = lock(&self.jobs);
-        jobs.retain(|job| job.strong_count() > 0);
+        if jobs.len() == jobs.capacity() {
+            // At least half of the places are free afterwards, so this is rare.
+            jobs.retain(|job| job.strong_count() > 0);
+            let left = jobs.len();
+            jobs.reserve(left);
+        }
         jobs.push(Arc::downgrade(&control));
         Ok(control)
     }

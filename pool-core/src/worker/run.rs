@@ -23,7 +23,7 @@ use super::{
     config::{SharedMappings, WorkerFds, WorkerStart},
     hook_state::{FailedStart, HookState},
     memory_limit::Growth,
-    runtime::WorkerRuntime,
+    runtime::{KEPT_WARM, WorkerRuntime},
     stack_overflow::watch_stack,
     startup::awake,
     task_stack::run_on_stack,
@@ -354,13 +354,16 @@ impl Worker {
         let wake_count = self.runtime.claimer.wake_count();
         self.runtime.reclaim_all();
         self.runtime.take_release_notices();
-        self.runtime.arena.trim();
+        let holds_much = self.runtime.trim();
         if let Some(claim) = self.runtime.claimer.search() {
             return Some(claim);
         }
         let (_, parent_has_items) = self.runtime.claimer.prepare_sleep()?;
         if parent_has_items {
             self.wake_parent();
+        }
+        if holds_much && !self.runtime.claimer.nap(wake_count, KEPT_WARM) {
+            self.runtime.give_back();
         }
         self.runtime.claimer.sleep(wake_count);
         if self.runtime.claimer.asked_to_leave() {

@@ -4,7 +4,12 @@
 //! Invariant: a block that was lent with a slot stays as it is until the slot's generation has
 //! moved on.
 
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use std::{
+    any::Any,
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pool_ipc::{
     Arena, Block, Decoder, Encoder, Manifest, SegmentId,
@@ -68,7 +73,15 @@ pub(crate) struct WorkerRuntime {
     pub(crate) attended: usize,
     /// Bytes that a result took on average lately, without its table entry.
     pub(crate) bytes_per_result: usize,
+    /// When the arena was trimmed last.
+    trimmed: Instant,
 }
+
+/// How long memory stays with a worker that no result uses: to fetch it anew costs a page fault for
+/// each page, and to give it back a system call.
+pub(super) const KEPT_WARM: Duration = Duration::from_secs(1);
+/// Bytes that stay with a worker for good, so that short calls cost an idle worker no wake-up.
+const RESERVE: u64 = 256 << 10;
 
 /// Blocks up to this size are taken back when their slot is claimed again.
 const SMALL: u64 = 4096;
@@ -129,6 +142,7 @@ impl WorkerRuntime {
             attends: false,
             attended: usize::MAX,
             bytes_per_result: 0,
+            trimmed: Instant::now(),
         }
     }
 
@@ -190,6 +204,25 @@ impl WorkerRuntime {
             }
             !released
         });
+    }
+
+    /// Gives back memory that no result has used for [`KEPT_WARM`]; answers whether the arena held
+    /// more than [`RESERVE`].
+    pub(crate) fn trim(&mut self) -> bool {
+        let much = self.arena.used() + self.arena.warm() > RESERVE;
+        if much && self.trimmed.elapsed() >= KEPT_WARM {
+            self.arena.trim();
+            self.trimmed = Instant::now();
+        }
+        much
+    }
+
+    /// Gives back the memory of all results that the parent has read.
+    pub(crate) fn give_back(&mut self) {
+        self.reclaim_all();
+        // The second call gives back what was free at the first.
+        self.arena.trim();
+        self.arena.trim();
     }
 
     fn reclaim_segments(&mut self) {

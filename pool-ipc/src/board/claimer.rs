@@ -1,5 +1,7 @@
 //! The claimer's side: one worker at one place of the board.
 
+use std::time::Duration;
+
 use super::{
     layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
@@ -11,7 +13,7 @@ use crate::{
     primitive::{
         AtomicU32,
         Ordering::{Acquire, Relaxed, Release, SeqCst},
-        prefetch_for_reading, prefetch_for_writing, wait,
+        prefetch_for_reading, prefetch_for_writing, wait, wait_for,
     },
 };
 
@@ -303,6 +305,14 @@ impl Claimer {
             return None;
         }
         Some((wake_count, self.board.take_publisher_wake()))
+    }
+
+    /// Sleeps like [`Claimer::sleep`], but not longer than `limit`, and afterwards counts as asleep
+    /// still; returns whether the wake count has moved on. Whatever it returns, call `sleep` next:
+    /// that comes back at once if it has.
+    pub fn nap(&self, wake_count: u32, limit: Duration) -> bool {
+        wait_for(&self.row().orders.wake_count, wake_count, limit);
+        self.wake_count() != wake_count
     }
 
     /// Sleeps until the wake count has moved on from `wake_count`, then is awake again. It may have

@@ -1,13 +1,17 @@
 //! Limits of memory and address space are typed errors, and small arenas are enough for large jobs.
 
 use std::{
+    fs,
     process::{Command, ExitCode},
     thread,
 };
 
 use pool_api::{Cause, Error, StartMethod};
 
-use crate::case::{Case, Outcome, builder, pool, sized};
+use crate::{
+    case::{Case, Outcome, builder, pool, sized},
+    scratch::wait_until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("items_beyond_the_limit", large_items),
@@ -17,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("default_chunks_of_large_results", default_chunks),
     Case::new("slow_consumer_of_large_results", slow_consumer),
     Case::new("reader_in_place_that_waits_for_another_call", waiting_reader),
+    Case::new("idle_workers_give_back_memory_of_results", given_back),
     Case::new("little_address_space", little_space).processes(),
 ];
 
@@ -168,9 +173,35 @@ fn slow_consumer(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+/// Memory of the workers' results that this process has mapped, in bytes.
+fn resident_results() -> u64 {
+    let text = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let mut lines = text.lines();
+    let mut bytes = 0;
+    while lines.any(|line| line.contains("/memfd:pool-arena")) {
+        let resident = lines.find_map(|line| line.strip_prefix("Rss:"));
+        let kib = resident.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        bytes += kib.unwrap_or(0) << 10;
+    }
+    bytes
+}
+
+/// No call comes that could give back what the last one has left.
+fn given_back(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let mut most = 0;
+    pool.tasks(0..20u64).chunk_size(1).for_each_view(mebibyte, |index, values| {
+        assert!(values.iter().all(|value| *value == index as u64));
+        most = most.max(resident_results());
+    })?;
+    assert_eq!(most >= 1 << 20, method != StartMethod::Threads, "{most} bytes");
+    wait_until("the memory of results is given back", || resident_results() <= 512 << 10);
+    Ok(())
+}
+
 /// KiB of address space that this program has mapped.
 fn address_space() -> Result<u64, Box<dyn std::error::Error>> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
     Ok(line.and_then(|line| line.trim().strip_suffix("kB")).unwrap_or_default().trim().parse()?)
 }

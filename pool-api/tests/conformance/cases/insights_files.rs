@@ -142,9 +142,10 @@ fn bound(method: StartMethod) -> Outcome {
         events.values().flatten().filter(named).count()
     };
     assert_eq!(of("item ") as u64 + insights.items_left_out, 600);
-    // Of each worker one chunk may have records of its first items only.
-    let chunks = of("chunk of ");
-    assert!(of("item ") <= 16 && chunks <= 4 + 2, "{} {chunks}", of("item "));
+    // Items have 16 records, chunks 4, and one of one item is named as that is. Of each worker one
+    // chunk may have records of its first items only.
+    let (items, chunks) = (of("item "), of("chunk of "));
+    assert!(items <= 16 + 4 && items + chunks <= 16 + 4 + 2, "{items} {chunks}");
     assert!(insights.chunks_left_out > 0 && of("not recorded") > 0);
     let said = &events["all"][0]["name"];
     let text = format!("{} items and {} chunks", insights.items_left_out, insights.chunks_left_out);

@@ -3,11 +3,12 @@
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, IxDyn, array};
 use pool_api::{Error, SharedNdArray, StartMethod, WireArray};
 
-use crate::case::{Case, Outcome, pool};
+use crate::case::{Case, Outcome, builder, pool};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("rows_of_an_nd_array_have_their_shape", rows),
     Case::new("rows_of_an_nd_array_are_written", rows_written),
+    Case::new("calls_over_rows_know_where_they_were_made", callers),
     Case::new("odd_nd_arrays_have_parts_or_none", odd),
     Case::new("nd_arrays_cross", crossing),
 ];
@@ -53,6 +54,17 @@ fn rows_written(method: StartMethod) -> Outcome {
         assert_eq!(shared.to_array(), expected);
         drop(other);
     }
+    Ok(())
+}
+
+fn callers(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).watched(true).build()?;
+    let mut shared = SharedNdArray::from_array(&numbers())?;
+    pool.rows(&shared, 2).map(|_, _, elements| elements.len())?;
+    pool.rows_mut(&mut shared, 2).map(|_, _, elements| elements.len())?;
+    let callers: Vec<_> = pool.calls().iter().map(|call| call.caller).collect();
+    assert_eq!(callers.len(), 2);
+    assert!(callers.iter().all(|at| at.is_some_and(|at| at.file() == file!())), "{callers:?}");
     Ok(())
 }
 

@@ -428,7 +428,7 @@ impl World {
         assert_eq!(self.engine.free_slots, self.board.len());
         assert!(self.engine.queue.is_empty() && self.engine.held.is_empty());
         assert!(self.engine.targeted.is_empty());
-        assert_eq!(self.engine.jobs.iter().count(), 0);
+        assert_eq!(self.engine.jobs.len(), 0);
     }
 }
 

@@ -304,7 +304,7 @@ fn a_chunk_for_a_job_that_another_thread_has_ended_is_freed() {
     let mut fixture = Fixture::new(1, 4);
     fixture.close();
     fixture.submit(7, 0, 3);
-    assert_eq!(fixture.engine.jobs.iter().count(), 0);
+    assert_eq!(fixture.engine.jobs.len(), 0);
     assert_eq!(fixture.engine.published().count(), 0);
 }
 
