@@ -21,7 +21,7 @@ pub use reader::BatchReader;
 use rkyv::Archive;
 pub use writer::BatchWriter;
 
-use crate::{AlignedBytes, Encoder, Manifest, Wire, WireFault, primitive::prefetch_for_reading};
+use crate::{AlignedBytes, Encoder, Manifest, Wire, WireFault};
 
 const ENTRY: usize = size_of::<u64>();
 
@@ -31,13 +31,6 @@ pub const fn is_fixed<T: Wire>() -> bool {
     <T as Archive>::COPY_OPTIMIZATION.is_enabled()
         && size_of::<T>() == size_of::<<T as Archive>::Archived>()
         && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
-}
-
-/// Fetches the begin of the batch at `base`, which will be read soon. Touches no memory, whatever
-/// the address.
-#[inline(always)]
-pub fn expect_batch(base: *const u8) {
-    prefetch_for_reading(base);
 }
 
 /// Bytes that a batch of `count` values needs before its first archive: the table, or for fixed

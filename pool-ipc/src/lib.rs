@@ -52,11 +52,12 @@ pub use bytes::AlignedBytes;
 pub use codec::{ArchivedSerde, ArchivedSerdeDyn, Serde, SerdeDyn, SerdeError};
 pub use manifest::Manifest;
 pub use pool_shm::{SegmentFault, SegmentId};
+pub use primitive::prefetch_for_reading;
 pub use rkyv;
 pub use sealed::{ArchivedObject, SealError, SealedArchive, SharedObject};
 pub use wire::{
     Decoder, Encoder, Encoding, Recursive, SegmentBroker, SerdeFault, Wire, WireCheck, WireDecode,
-    WireEncode, WireFault, from_bytes, to_bytes, view_bytes,
+    WireEncode, WireFault, from_bytes, is_scalar, to_bytes, view_bytes,
 };
 #[doc(hidden)]
 pub use wire::{Encodable, FieldType};

@@ -11,7 +11,8 @@
 pub(crate) mod modelled;
 mod prefetch;
 
-pub(crate) use prefetch::{prefetch_for_reading, prefetch_for_writing};
+pub use prefetch::prefetch_for_reading;
+pub(crate) use prefetch::prefetch_for_writing;
 
 #[cfg(loom)]
 pub(crate) use modelled::{AtomicI64, AtomicU32, AtomicU64, wait, wait_for, wake, wake_up_to};

@@ -3,6 +3,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use pool_ipc::prefetch_for_reading;
+
 use super::{
     MOST_WAITING,
     queued_call::{Receiver, Unsent},
@@ -20,6 +22,10 @@ const TIMED: u64 = 8;
 /// How long other calls stay behind the one that a thread sends from the line: its encoding is the
 /// user's code, which may wait for them. (Several ticks of the coarse clock.)
 const LINE_HELD_FOR: Duration = Duration::from_millis(25);
+
+/// The memory of the call that stands so far behind the one that is sent is fetched: thousands may
+/// have been handed in since that one was.
+const SENT_SOON: usize = 3;
 
 /// Calls that wait to be sent, first come first.
 pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;
@@ -115,6 +121,20 @@ impl InFlight {
     #[inline]
     pub(super) fn admits_first(&self) -> bool {
         self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
+    }
+
+    /// Takes the first call out of the line if it may be sent, and plainly so that the table stays
+    /// locked: see [`Unsent::is_plain`].
+    #[inline]
+    pub(super) fn take_plain(&mut self) -> Option<Box<dyn Unsent>> {
+        let is_plain = self.waiting.front().is_some_and(|unsent| unsent.is_plain());
+        if !is_plain || self.is_line_held() || !self.admits_first() {
+            return None;
+        }
+        if let Some(unsent) = self.waiting.get(SENT_SOON) {
+            prefetch_for_reading(std::ptr::from_ref(&**unsent).cast::<u8>());
+        }
+        self.waiting.pop_front()
     }
 
     /// Takes the first call out of the line, for the calling thread to send, if it may be sent.
@@ -271,6 +291,9 @@ mod tests {
 
     impl Receiver for Stub {
         fn receive(&self, _: &ResultBatch, _: &ItemAllocator, _: &mut Buffers) {}
+        fn receive_plain(&self, _: &ResultBatch, _: &mut Buffers) -> bool {
+            false
+        }
         fn fail(&self, _: Error) {}
         fn enter_delivery(&self) -> (Brought, InCall) {
             unreachable!("nothing is delivered")
@@ -283,6 +306,12 @@ mod tests {
     impl Unsent for Stub {
         fn receiver(&self) -> Arc<dyn Receiver> {
             Arc::new(Stub)
+        }
+        fn into_receiver(self: Box<Self>) -> Arc<dyn Receiver> {
+            Arc::new(*self)
+        }
+        fn is_plain(&self) -> bool {
+            false
         }
         fn worker(&self) -> Option<WorkerId> {
             None

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader};
+use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader, is_scalar};
 
 use super::{queue::Terms, shared_state::Entry};
 use crate::{
@@ -37,6 +37,12 @@ pub(super) struct QueuedCall<A, R> {
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
 
+    /// Its receiver, when the call was sent: drops the item.
+    fn into_receiver(self: Box<Self>) -> Arc<dyn Receiver>;
+
+    /// Whether encoding and dropping the item runs none of the user's code, and waits for nothing.
+    fn is_plain(&self) -> bool;
+
     /// The only worker to run it, if any.
     fn worker(&self) -> Option<WorkerId>;
 
@@ -56,6 +62,9 @@ pub(super) trait Unsent: Send {
 pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
     fn receive(&self, batch: &ResultBatch, allocator: &ItemAllocator, buffers: &mut Buffers);
+    /// Decodes the result if none of the user's code runs then, and nothing is wrong with it;
+    /// otherwise it is left for `receive`.
+    fn receive_plain(&self, batch: &ResultBatch, buffers: &mut Buffers) -> bool;
     fn fail(&self, error: Error);
     /// Marks the calling thread while it hands the outcome over: see [`Entry::enter_delivery`].
     fn enter_delivery(&self) -> (Brought, InCall);
@@ -66,6 +75,14 @@ pub(super) trait Receiver: Send + Sync {
 impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
     fn receiver(&self) -> Arc<dyn Receiver> {
         self.entry.clone()
+    }
+
+    fn into_receiver(self: Box<Self>) -> Arc<dyn Receiver> {
+        self.entry
+    }
+
+    fn is_plain(&self) -> bool {
+        is_scalar::<A>()
     }
 
     fn worker(&self) -> Option<WorkerId> {
@@ -106,6 +123,11 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
     }
 }
 
+/// Bytes of the one value of a batch.
+fn result_bytes<R: Wire>(reader: &BatchReader<R>) -> u64 {
+    reader.extent(0).map_or(0, |(start, end)| (end - start) as u64)
+}
+
 /// Decodes the one value of a batch.
 fn decode<R: Wire>(
     reader: &BatchReader<R>,
@@ -127,6 +149,16 @@ fn decode<R: Wire>(
 impl<R: Wire> Receiver for Entry<R> {
     fn receive(&self, batch: &ResultBatch, allocator: &ItemAllocator, buffers: &mut Buffers) {
         with_room::<(), R, _>(|| receive_here(self, batch, allocator, buffers));
+    }
+
+    fn receive_plain(&self, batch: &ResultBatch, buffers: &mut Buffers) -> bool {
+        if !is_scalar::<R>() {
+            return false;
+        }
+        let (reader, private) = batch.reader::<R>();
+        let bytes = result_bytes(&reader);
+        decode(&reader, private, &mut buffers.scratch, &mut buffers.decoder)
+            .is_ok_and(|value| self.complete_unwatched(value, bytes))
     }
 
     fn fail(&self, error: Error) {
@@ -158,11 +190,11 @@ fn receive_here<R: Wire>(
         }
         decoder.set_segments(&segments);
         let (reader, private) = batch.reader::<R>();
-        let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
+        let bytes = result_bytes(&reader);
         (decode(&reader, private, scratch, decoder), bytes)
     }));
     match decoded {
-        Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes as u64),
+        Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes),
         Ok((Err(fault), _)) if allocator.check_for_end(&fault) => {
             entry.complete(Err(allocator.session.end_error()), 0)
         }

@@ -1,7 +1,9 @@
 //! How answers of the processes get to their futures: by any thread that works at the queue.
 //!
 //! Invariant: a thread has one answer in hand at a time, without the lock, so the user's code in it
-//! holds up no other future; the session's job is closed once, when no thread reads answers.
+//! holds up no other future; answers in which there is none, numbers for futures that nothing
+//! watches, are completed at once, with the lock. The session's job is closed once, when no thread
+//! reads answers.
 
 use std::sync::{MutexGuard, atomic::Ordering};
 
@@ -69,20 +71,32 @@ impl ProcessQueue {
         }
         let mut buffers = in_flight.buffers(session);
         let gone = session.take_messages(*job, poll, &mut buffers.taken).err();
+        let mut completed = false;
         while let Some(message) = buffers.taken.pop_front() {
-            let (index, answer) = match message {
-                Message::Ended { .. } => continue,
+            match message {
+                Message::Ended { .. } => {}
                 Message::Results(batch) => {
                     in_flight.ran(batch.nanos);
-                    (batch.first, Answer::Batch(batch))
+                    let receiver = in_flight.end(batch.first);
+                    if receiver.as_ref().is_some_and(|r| r.receive_plain(&batch, &mut buffers)) {
+                        buffers.released.extend(batch.slot());
+                        completed = true;
+                    } else {
+                        in_flight.answered.push_back((receiver, Answer::Batch(batch)));
+                    }
                 }
                 Message::Failed(mut error) => {
-                    let index = std::mem::take(&mut error.index);
-                    (index, Answer::Failed(error.into()))
+                    let receiver = in_flight.end(std::mem::take(&mut error.index));
+                    in_flight.answered.push_back((receiver, Answer::Failed(error.into())));
                 }
-            };
-            let receiver = in_flight.end(index);
-            in_flight.answered.push_back((receiver, answer));
+            }
+        }
+        if completed {
+            session.submit(&mut buffers.released, None);
+            // The user's code in what is handed out next may wait for those that are complete.
+            if !in_flight.answered.is_empty() {
+                self.wake_waiting();
+            }
         }
         let (some, in_flight) = self.hand_out(in_flight, &mut buffers);
         // A thread that drains the queue has waited for this thread, too.
@@ -98,7 +112,7 @@ impl ProcessQueue {
         }
         let (failed, left) = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);
-        if some || failed || over {
+        if completed || some || failed || over {
             self.wake_waiting();
         }
         self.left_line(left);

@@ -1,15 +1,19 @@
 //! How calls go from the queue to the workers: at once, or in line for room.
 //!
 //! Invariant: until it is answered, a call either is in the in-flight table under an index, from
-//! before it is sent, or waits in line.
+//! before it is sent, or waits in line. The table is locked while a call goes from one to the
+//! other, unless that runs the user's code: then the call is taken out of the line first.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
 };
 
+use pool_ipc::Block;
+
 use super::{
     MOST_WAITING,
+    in_flight::InFlight,
     processes::ProcessQueue,
     queue::{AsyncQueue, Terms, Unaccepted},
     queued_call::{QueuedCall, Unsent},
@@ -28,6 +32,9 @@ use crate::{
     session::Buffers,
     task::{Call, Portable},
 };
+
+/// When so many more calls wait, the thread that hands the last of them in sends what may be sent.
+const SENT_AT_ONCE: usize = 16;
 
 impl Placement for ProcessQueue {
     type Target<F: Portable> = Call;
@@ -92,10 +99,12 @@ impl Placement for ProcessQueue {
         if waiting == 0 {
             return;
         }
-        if waiting.is_multiple_of(16) {
+        if waiting.is_multiple_of(SENT_AT_ONCE) {
             self.work(true, false);
         }
-        self.work_while(|in_flight| in_flight.waiting.len() > MOST_WAITING);
+        if waiting > MOST_WAITING {
+            self.work_while(|in_flight| in_flight.waiting.len() > MOST_WAITING);
+        }
     }
 }
 
@@ -141,11 +150,7 @@ impl ProcessQueue {
                 taken_back = Some(carried);
                 return true;
             }
-            let (call, terms, measure) = unsent.call();
-            let what = (self.allocator.job, call, measure);
-            let (&Terms { limit, grace, retries, worker }, one) =
-                (terms, Chunk::new(what, block, index, (1, 1)));
-            let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
+            let chunk = self.chunk(unsent, (index, timed), (block, bytes));
             if let Some(carried) = carried {
                 session.keep_segments(block, carried);
             }
@@ -160,12 +165,58 @@ impl ProcessQueue {
         sent
     }
 
+    /// The chunk of a call with this index, whose item is encoded in the block.
+    #[inline]
+    fn chunk(
+        &self,
+        unsent: &dyn Unsent,
+        (index, timed): (ItemIndex, bool),
+        (block, bytes): (Block, u64),
+    ) -> Chunk {
+        let (call, terms, measure) = unsent.call();
+        let &Terms { limit, grace, retries, worker } = terms;
+        let what = (self.allocator.job, call, measure);
+        let one = Chunk::new(what, block, index, (1, 1));
+        Chunk { timed, bytes, limit, grace, retries, worker, ..one }
+    }
+
+    /// Sends calls from the line together, as long as that runs none of the user's code and waits
+    /// for nothing, so that the table stays locked; how many.
+    fn send_plain(&self, in_flight: &mut InFlight) -> usize {
+        let session = &self.allocator.session;
+        let Some(mut next) = in_flight.take_plain() else { return 0 };
+        let mut buffers = in_flight.buffers(session);
+        let mut chunks = Vec::with_capacity(SENT_AT_ONCE);
+        loop {
+            let encoded = next.encode(&self.allocator, &mut buffers, false);
+            let Ok(Some(EncodedItems { block, bytes, .. })) = encoded else {
+                // There is no room, or it fails: the calls that follow this one wait for it.
+                in_flight.waiting.push_front(next);
+                break;
+            };
+            let worker = next.worker();
+            let mut chunk = self.chunk(&*next, (ItemIndex::FIRST, false), (block, bytes));
+            (chunk.first, chunk.timed) = in_flight.begin(next.into_receiver(), worker);
+            in_flight.hand_over(chunk.first, bytes);
+            chunks.push(chunk);
+            next = match in_flight.take_plain() {
+                Some(next) => next,
+                None => break,
+            };
+        }
+        let sent = chunks.len();
+        session.submit(&mut buffers.released, chunks);
+        in_flight.put_buffers(buffers);
+        sent
+    }
+
     /// Sends the calls that may be sent now; whether that failed a future, and how many calls have
     /// left the line.
     pub(super) fn send_waiting(&self, idle: bool) -> (bool, usize) {
         let (mut failed, mut left) = (false, 0);
         let mut in_flight = lock(&self.in_flight);
         loop {
+            left += self.send_plain(&mut in_flight);
             let Some(unsent) = in_flight.hold_line() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && in_flight.under_way() == 0;

@@ -220,6 +220,18 @@ impl<R> Entry<R> {
         true
     }
 
+    /// Writes the outcome if it is the first and has no watchers, so that none of the user's code
+    /// runs but the value's drop; whether it was written.
+    #[inline]
+    pub(super) fn complete_unwatched(&self, value: Compact<R>, bytes: u64) -> bool {
+        let mut cell = lock(&self.cell);
+        let is_unwatched = matches!(cell.outcome, Outcome::Pending) && cell.watchers.is_empty();
+        if is_unwatched {
+            self.store(&mut cell, Ok(value), bytes);
+        }
+        is_unwatched
+    }
+
     /// Wraps the callback, so that its copy of the value counts until it has run.
     fn count(&self, callback: Callback, bytes: u64) -> Callback {
         let held = Held::new(&self.queue_shared.budget, bytes);

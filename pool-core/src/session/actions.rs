@@ -29,7 +29,7 @@ impl Session {
     }
 
     fn act_now(&self, state: &mut SessionState) {
-        let (mut to_wake, mut delivered, mut answered) = (0, false, false);
+        let (mut published, mut delivered, mut answered) = (0, false, false);
         let mut round = std::mem::take(&mut state.round);
         while !state.actions.is_empty()
             || (state.engine.lacks_slots() && self.spill(state, |_| true))
@@ -37,7 +37,7 @@ impl Session {
             std::mem::swap(&mut round, &mut state.actions);
             for action in round.drain(..) {
                 match action {
-                    Action::Publish { slot } => to_wake += self.publish(state, slot),
+                    Action::Publish { slot } => published += self.publish(state, slot),
                     Action::FreeItems { block } => {
                         state.items.free(block);
                         state.on_the_way.release_block(block);
@@ -76,8 +76,8 @@ impl Session {
             state.others_wait = !state.others_wait;
             self.board.set_others_wait(state.others_wait);
         }
-        if to_wake > 0 {
-            self.board.wake(to_wake);
+        if published > 0 && self.board.announce() {
+            self.board.wake(published);
         }
         if delivered {
             state.sleepers.wake_general();
@@ -90,8 +90,8 @@ impl Session {
         }
     }
 
-    /// Publishes the chunk in `slot`; answers how many sleeping workers, of any place, are to be
-    /// woken.
+    /// Publishes the chunk in `slot`; answers how many workers, of any place, may have to be woken
+    /// for it.
     #[inline]
     fn publish(&self, state: &SessionState, slot: SlotIndex) -> usize {
         let chunk =
@@ -103,21 +103,17 @@ impl Session {
             let numbers = state.inboxes.get(chunk.job).filter(|_| self.insights.is_some());
             description.call = numbers.map(|inbox| inbox.number);
         }
-        let sleepers = self.board.publish(slot, &description);
+        let place_sleeps = self.board.publish_one(slot, &description);
         if chunk.goes_first {
             self.board.put_first(slot);
         }
         if !state.engine.is_open(chunk.job) {
             self.board.cancel(slot);
         }
-        match chunk.audience.place {
-            Some(place) if sleepers => {
-                self.board.wake_place(place);
-                0
-            }
-            None if sleepers => 1,
-            _ => 0,
+        if let (Some(place), Some(true)) = (chunk.audience.place, place_sleeps) {
+            self.board.wake_place(place);
         }
+        usize::from(place_sleeps.is_none())
     }
 
     #[inline]

@@ -4,8 +4,8 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use pool_ipc::{
-    batch::expect_batch,
     board::{End, Incarnation, Outcome, SlotIndex, SlotState},
+    prefetch_for_reading,
 };
 
 use super::{
@@ -61,7 +61,7 @@ impl Session {
     ) {
         let mut outcome = self.board.outcome(slot);
         if let Some(arena) = state.arenas.get(&incarnation) {
-            expect_batch(arena.as_ptr().wrapping_add(outcome.results as usize));
+            prefetch_for_reading(arena.as_ptr().wrapping_add(outcome.results as usize));
         } else {
             // A scribbled word names an owner that does not exist.
             outcome.progress.finished = 0;

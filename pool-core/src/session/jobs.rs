@@ -183,13 +183,17 @@ impl Session {
         state.next_context
     }
 
-    /// Releases slots whose results were read, submits a new chunk, or both.
+    /// Releases slots whose results were read, submits new chunks, or both.
     #[inline]
-    pub(crate) fn submit(&self, released: &mut Vec<SlotIndex>, chunk: Option<Chunk>) {
+    pub(crate) fn submit(
+        &self,
+        released: &mut Vec<SlotIndex>,
+        chunks: impl IntoIterator<Item = Chunk>,
+    ) {
         if self.is_foreign() {
             return;
         }
-        self.take_in(&mut self.lock(), released, chunk);
+        self.take_in(&mut self.lock(), released, chunks);
     }
 
     #[inline]
@@ -197,10 +201,10 @@ impl Session {
         &self,
         state: &mut SessionState,
         released: &mut Vec<SlotIndex>,
-        chunk: Option<Chunk>,
+        chunks: impl IntoIterator<Item = Chunk>,
     ) {
         self.release(state, released);
-        if let Some(chunk) = chunk {
+        for chunk in chunks {
             self.check_token_of(state, chunk.job);
             // The own job of a queue may be older than the present workers.
             state.use_workers();

@@ -13,8 +13,8 @@ use std::{
 use nix::unistd::Pid;
 use pool_ipc::{
     Arena,
-    batch::expect_batch,
     board::{Board, Claim, Claimer, End},
+    prefetch_for_reading,
 };
 use pool_shm::ForkMark;
 
@@ -267,7 +267,7 @@ impl Worker {
         }
         let what = self.runtime.claimer.description(&claim);
         self.likely_items = self.runtime.items.0.wrapping_add(what.items as usize);
-        expect_batch(self.likely_items);
+        prefetch_for_reading(self.likely_items);
         if what.timed && self.clock.is_none() {
             self.clock = Some(Instant::now());
         }
@@ -347,7 +347,7 @@ impl Worker {
         self.clock = None;
         if os::spin_for(self.spin, None, || self.runtime.claimer.has_news()) {
             self.runtime.claimer.expect_claim();
-            expect_batch(self.likely_items);
+            prefetch_for_reading(self.likely_items);
             return None;
         }
         // An order that comes after this ends the sleep.

@@ -12,7 +12,7 @@ use pool_shm::Exclusive;
 use super::{head_len, is_fixed};
 use crate::{
     AlignedBytes, Decoder, Wire, WireFault, view_bytes,
-    wire::{is_number, view_fixed},
+    wire::{is_scalar, view_fixed},
 };
 
 /// Reads the values of a block that was published, or of a private copy of it.
@@ -141,8 +141,8 @@ impl<T: Wire> BatchReader<T> {
     /// [`WireFault::Invalid`] when its bytes are no valid archive.
     #[inline]
     pub fn decode(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
-        // A number has no code in which a fork could be.
-        let _lent = (!is_number::<T>()).then(Exclusive::begin);
+        // A scalar has no code in which a fork could be.
+        let _lent = (!is_scalar::<T>()).then(Exclusive::begin);
         self.decode_private(index, decoder)
     }
 

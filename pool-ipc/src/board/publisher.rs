@@ -56,6 +56,17 @@ impl Board {
     /// The publisher has freed the slot or never used it: its own records say so.
     #[inline]
     pub fn publish(&self, slot: SlotIndex, description: &Description) -> bool {
+        self.publish_one(slot, description).unwrap_or_else(|| self.announce())
+    }
+
+    /// Publishes one of several chunks, which awake claimers may find at once. `None`: whether one
+    /// should be woken is for [`Board::announce`] to say, once for all of them; `Some`: a chunk
+    /// that only one place may claim, and whether that one should be woken.
+    ///
+    /// The atomic exchange in [`Board::announce`] waits for a cache line that the claimers read all
+    /// the time.
+    #[inline]
+    pub fn publish_one(&self, slot: SlotIndex, description: &Description) -> Option<bool> {
         let cell = &self.slots[slot.index()];
         // Whatever a scribbled word says, the slot is the publisher's; only the generation matters.
         let generation = (cell.word.load(Acquire) >> 32) as u32;
@@ -63,17 +74,27 @@ impl Board {
         // Release: pairs with the Acquire in `claim`; hands the description over.
         cell.word.store(Word::ready(generation).pack(), Release);
         if let Some(place) = description.audience.place {
-            return self.target(place, slot);
+            return Some(self.target(place, slot));
         }
-        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
         let published = self.published.load(Relaxed);
         self.published.store(published.wrapping_add(1), Relaxed);
         // Release: a claimer that reads it in place of the one before it sees by the count that
         // this one is gone.
         order[(published % order.len() as u64) as usize].store(slot.index() as u32, Release);
-        // (Only the publisher counts.) So Release too: the entry above is there.
-        self.header.published.swap(published.wrapping_add(1), SeqCst);
+        // (Only the publisher counts.) Release: the entry above is there.
+        self.header.published.store(published.wrapping_add(1), Release);
+        None
+    }
+
+    /// Returns whether a claimer should be woken for what [`Board::publish_one`] has published:
+    /// any one.
+    #[inline]
+    #[must_use]
+    pub fn announce(&self) -> bool {
+        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
+        // (The count itself has been stored before.)
+        self.header.published.swap(self.published.load(Relaxed), SeqCst);
         self.any_sleeper()
     }
 

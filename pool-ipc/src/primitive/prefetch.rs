@@ -21,9 +21,9 @@ pub(crate) fn prefetch_for_writing<T>(at: *const T) {
     let _ = at;
 }
 
-/// Asks for the line at `at`, to be read soon.
+/// Asks for the line at `at`, to be read soon. Touches no memory, whatever the address.
 #[inline(always)]
-pub(crate) fn prefetch_for_reading<T>(at: *const T) {
+pub fn prefetch_for_reading<T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
     // SAFETY: a prefetch touches no memory that the program can see, whatever the address; SSE is
     // in the base set.

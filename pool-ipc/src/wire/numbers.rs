@@ -63,14 +63,19 @@ pub(crate) fn decode_numbers<T: 'static>(archive: &[u8]) -> Option<T> {
     value
 }
 
-/// Whether `T` is a number, whose coding runs no code but rkyv's. (Optimised programs know the
-/// answer when they are compiled.)
+/// Whether `T` is a number, `bool`, `char` or `()`: coding or dropping it runs no code but rkyv's.
+/// (Optimised programs know the answer when they are compiled.)
 #[inline]
-pub(crate) fn is_number<T: 'static>() -> bool {
+#[must_use]
+pub fn is_scalar<T: 'static>() -> bool {
     macro_rules! any {
         ($($number:ty)*) => { $(TypeId::of::<T>() == TypeId::of::<$number>())||* };
     }
+    let is = |scalar: TypeId| TypeId::of::<T>() == scalar;
     of_numbers!(any)
+        || is(TypeId::of::<bool>())
+        || is(TypeId::of::<char>())
+        || is(TypeId::of::<()>())
 }
 
 impl List {
