@@ -30,11 +30,11 @@ fn two_claimers_run_each_chunk_once() {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
         items[0].set(1);
-        board.publish(SlotIndex::new(0), &described(0, 1));
+        board.publish_one(SlotIndex::new(0), &described(0, 1));
         let workers =
             [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(2);
-        board.publish(SlotIndex::new(1), &described(1, 1));
+        board.publish_one(SlotIndex::new(1), &described(1, 1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         // Chunks published after the last look of both claimers are left.
         let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
@@ -81,7 +81,7 @@ fn a_slot_is_used_again() {
         });
         let (mut cursor, mut next) = (0, 1);
         item.set(next);
-        board.publish(SlotIndex::new(0), &described(next, 1));
+        board.publish_one(SlotIndex::new(0), &described(next, 1));
         for _ in 0..2 {
             let Some(finished) = board.next_finished(0, &mut cursor) else {
                 thread::yield_now();
@@ -98,7 +98,7 @@ fn a_slot_is_used_again() {
             assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Free);
             next += 1;
             item.set(next);
-            board.publish(SlotIndex::new(0), &described(next, 1));
+            board.publish_one(SlotIndex::new(0), &described(next, 1));
         }
         worker.join().unwrap();
     });
@@ -106,7 +106,7 @@ fn a_slot_is_used_again() {
 
 /// A claimer with the chunk of a board of one slot in hand.
 fn claimed(board: &Board) -> (Claimer, Claim) {
-    board.publish(SlotIndex::new(0), &described(1, 1));
+    board.publish_one(SlotIndex::new(0), &described(1, 1));
     let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     let claim = me.claim().expect("it was just published");
     (me, claim)
@@ -165,7 +165,7 @@ fn taking_back_races_with_claims() {
         let board = board(2, 1);
         let item = Cell::new();
         item.set(1);
-        board.publish(SlotIndex::new(0), &described(1, 1));
+        board.publish_one(SlotIndex::new(0), &described(1, 1));
         let workers = [0, 1].map(|place| {
             claimer(&board, place, move |mut me| {
                 me.claim().map(|claim| {
@@ -179,7 +179,7 @@ fn taking_back_races_with_claims() {
             assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Free);
             expected = 2;
             item.set(2);
-            board.publish(SlotIndex::new(0), &described(2, 1));
+            board.publish_one(SlotIndex::new(0), &described(2, 1));
         }
         let mut claimed: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         if board.take_back(SlotIndex::new(0)) {
@@ -199,16 +199,16 @@ fn an_audience_belongs_to_its_chunk() {
             audience: Audience { place: Some(place), min_serial: 0 },
             ..described(tag, 1)
         };
-        board.publish(SlotIndex::new(0), &only(0, 0));
+        board.publish_one(SlotIndex::new(0), &only(0, 0));
         let worker = claimer(&board, 1, |mut me| me.claim().map(|claim| tag(&me, &claim)));
         assert!(board.take_back(SlotIndex::new(0)), "it is not for the one who looks");
-        board.publish(SlotIndex::new(0), &only(1, 1));
+        board.publish_one(SlotIndex::new(0), &only(1, 1));
         assert!(
             board.take_back(SlotIndex::new(0))
                 || board.slot_state(SlotIndex::new(0)) == SlotState::Claimed(Incarnation::new(2))
         );
         if board.slot_state(SlotIndex::new(0)) == SlotState::Free {
-            board.publish(SlotIndex::new(0), &only(0, 2));
+            board.publish_one(SlotIndex::new(0), &only(0, 2));
         }
         assert!(matches!(worker.join().unwrap(), None | Some(1)));
     });
@@ -233,11 +233,11 @@ fn what_goes_first_is_run_once() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
-        board.publish(SlotIndex::new(0), &described(0, 1));
+        board.publish_one(SlotIndex::new(0), &described(0, 1));
         let workers =
             [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(1);
-        board.publish(SlotIndex::new(1), &described(1, 1));
+        board.publish_one(SlotIndex::new(1), &described(1, 1));
         board.put_first(SlotIndex::new(1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);

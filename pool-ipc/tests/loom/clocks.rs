@@ -49,7 +49,7 @@ fn two_items(mut me: Claimer) -> u32 {
 fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
-        board.publish(SlotIndex::new(0), &described(1, 2));
+        board.publish_one(SlotIndex::new(0), &described(1, 2));
         let worker = claimer(&board, 0, two_items);
         let timed_out =
             board.deadline(0, Incarnation::new(1)).filter(|deadline| board.time_out(0, *deadline));

@@ -104,7 +104,7 @@ fn a_death_costs_the_item_in_hand_at_most() {
                 let job = job.clone();
                 claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
             };
-            board.publish(SlotIndex::new(0), &described(1, ITEMS));
+            board.publish_one(SlotIndex::new(0), &described(1, ITEMS));
             let _ = living.join();
             let _ = dying.join(); // reaped: only now is anything of it taken
 
@@ -133,7 +133,7 @@ fn a_death_costs_the_item_in_hand_at_most() {
             if start < ITEMS {
                 // Items that were not begun run in another claimer.
                 let rest = Description { start, ..described(1, ITEMS) };
-                board.publish(SlotIndex::new(0), &rest);
+                board.publish_one(SlotIndex::new(0), &rest);
                 let mut next = Claimer::new(board.clone(), 1, Incarnation::new(3), 0);
                 assert!(job.run(&mut next, STEPS));
                 assert_eq!(
@@ -167,7 +167,7 @@ fn what_targets_the_dead_is_for_the_next_at_their_place() {
                 claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
             };
             let audience = Audience { place: Some(0), min_serial: 0 };
-            board.publish(SlotIndex::new(0), &Description { audience, ..described(1, ITEMS) });
+            board.publish_one(SlotIndex::new(0), &Description { audience, ..described(1, ITEMS) });
             assert!(!living.join().unwrap(), "it is not for this place");
             if !dying.join().unwrap() {
                 assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Ready);
@@ -194,7 +194,7 @@ fn a_counted_result_is_complete() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(1, 1);
         let job = Job::new();
-        board.publish(SlotIndex::new(0), &described(1, ITEMS));
+        board.publish_one(SlotIndex::new(0), &described(1, ITEMS));
         let worker = {
             let job = job.clone();
             claimer(&board, 0, move |mut me| job.run(&mut me, STEPS - 1))
@@ -221,12 +221,12 @@ fn a_successor_keeps_the_ring_whole() {
                 let job = job.clone();
                 claimer(&board, 0, move |mut me| job.run(&mut me, stop))
             };
-            board.publish(SlotIndex::new(0), &described(1, 1));
+            board.publish_one(SlotIndex::new(0), &described(1, 1));
             let mut cursor = 0;
             let mut found = usize::from(board.next_finished(0, &mut cursor).is_some());
             worker.join().unwrap();
 
-            board.publish(SlotIndex::new(1), &Description { start: 1, ..described(1, 2) });
+            board.publish_one(SlotIndex::new(1), &Description { start: 1, ..described(1, 2) });
             let mut next = Claimer::new(board.clone(), 0, Incarnation::new(2), 0);
             while job.run(&mut next, STEPS) {}
             while board.next_finished(0, &mut cursor).is_some() {
@@ -246,14 +246,14 @@ fn a_successor_keeps_the_ring_whole() {
 fn what_is_seized_is_not_finished() {
     loom::model(|| {
         let board = board(1, 2);
-        board.publish(SlotIndex::new(0), &described(1, 1));
+        board.publish_one(SlotIndex::new(0), &described(1, 1));
         let worker = claimer(&board, 0, |mut me| {
             let claim = me.claim().expect("it was published");
             let went_on = me.report(claim, End::Complete, 0, (0, 0)).is_some();
             // Another job's chunk.
             (went_on, went_on && me.claim().is_some())
         });
-        board.publish(SlotIndex::new(1), &described(2, 1));
+        board.publish_one(SlotIndex::new(1), &described(2, 1));
         let seized = board.slot_state(SlotIndex::new(0)) == SlotState::Claimed(Incarnation::new(1))
             && board.seize(SlotIndex::new(0), Incarnation::new(1));
         let (went_on, other) = worker.join().unwrap();
@@ -276,7 +276,7 @@ fn what_is_seized_is_not_finished() {
 fn the_claim_that_is_seized_is_the_one_that_was_named() {
     loom::model(|| {
         let board = board(1, 1);
-        board.publish(SlotIndex::new(0), &described(1, 1));
+        board.publish_one(SlotIndex::new(0), &described(1, 1));
         let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         let claim = me.claim().expect("it was published");
         let named = board.claim_of(SlotIndex::new(0)).expect("it is claimed");
@@ -287,7 +287,7 @@ fn the_claim_that_is_seized_is_the_one_that_was_named() {
         // The chunk of another call, in the same slot and with the same claimer.
         let next = went_on.then(|| {
             board.release(SlotIndex::new(0));
-            board.publish(SlotIndex::new(0), &described(2, 1));
+            board.publish_one(SlotIndex::new(0), &described(2, 1));
             me.claim().expect("it was published")
         });
         let seized = watcher.join().unwrap();
